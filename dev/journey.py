@@ -1,0 +1,171 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way that an operator goes, on the sandbox: bundle, carry, setup, site.
+
+`make demo` walks it once; molecule's scenarios walk it in their steps (python -m dev.journey STEP).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+INVENTORY = "inventories/sandbox"
+BUNDLE_INSIDE = "/media/bundle"
+HOME_INSIDE = "/home/ops"
+RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)", re.M)
+
+
+class JourneyError(Exception):
+    """A step failed; its output was shown already."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step that was walked: its name, seconds, the number of changed tasks, and what it printed."""
+
+    name: str
+    seconds: float
+    changed: int
+    output: str
+
+    def summary(self) -> dict[str, object]:
+        record = asdict(self)
+        del record["output"]
+        return record
+
+
+@dataclass(frozen=True)
+class Journey:
+    """The way on the sandbox `name`; what it makes lies below `work`."""
+
+    name: str = "airgap"
+    subnet: str = "10.89.0.0/16"
+    work: Path = CHECKOUT / "build" / "demo"
+
+    @property
+    def bundle_directory(self) -> Path:
+        return self.work / "bundle"
+
+    def sandbox_argv(self, command: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "sandbox", command, "--name", self.name, *arguments]
+
+    def sandbox(self) -> Step:
+        return self._walk("sandbox", self.sandbox_argv("up", "--subnet", self.subnet), marker="changed: ")
+
+    def bundle(self, *arguments: str) -> Step:
+        """Outside: the signed bundle of the sandbox's inventory."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        outside = self.work / "outside.yml"
+        outside.write_text(self._capture(self.sandbox_argv("vars")))
+        outside.chmod(0o600)
+        argv = ["ansible-playbook", "playbooks/bundle.yml", "-i", INVENTORY, "-e", f"@{outside}"]
+        paths = {
+            "airgap_bundle": str(self.bundle_directory),
+            "bundle_signing_key": str(self.work / "signing" / "key"),
+            "bundle_signers_file": str(self.work / "signing" / "allowed_signers"),
+        }
+        return self._walk("bundle", [*argv, "-e", json.dumps(paths), *arguments])
+
+    def carry(self) -> Step:
+        """The disc goes through the door: the bundle by copy; inventory and signers come from the operator."""
+        started = time.monotonic()
+        for source, target in (
+            (self.bundle_directory, BUNDLE_INSIDE),
+            (CHECKOUT / INVENTORY, f"{HOME_INSIDE}/inventory"),
+            (self.work / "signing" / "allowed_signers", f"{HOME_INSIDE}/allowed_signers"),
+        ):
+            self.copy(source, target)
+        return Step("carry", time.monotonic() - started, 0, "")
+
+    def inside_argv(self, *argv: str) -> list[str]:
+        return self.sandbox_argv("exec", "bastion", "--", *argv)
+
+    def setup(self, *arguments: str) -> Step:
+        """Inside: the bare bastion becomes a controller."""
+        signers = ("--signers", f"{HOME_INSIDE}/allowed_signers")
+        argv = self.inside_argv(f"{BUNDLE_INSIDE}/setup.sh", *(arguments or signers))
+        return self._walk("setup", argv, marker="changed: ")
+
+    def playbook(self, playbook: str, *arguments: str) -> Step:
+        """Inside: one of our playbooks, by its FQCN."""
+        argv = [f"{HOME_INSIDE}/.airgap/bin/ansible-playbook", playbook, "-i", f"{HOME_INSIDE}/inventory", *arguments]
+        return self._walk(playbook.rsplit(".", 1)[-1], self.inside_argv(*argv))
+
+    def site(self, *arguments: str) -> Step:
+        return self.playbook("airgap.speech.site", *arguments)
+
+    def read(self, path: str) -> str:
+        """The text of a file on the bastion."""
+        return self._capture(self.inside_argv("cat", path))
+
+    def copy(self, source: Path, target: str) -> None:
+        """A file or folder of this machine to the bastion."""
+        self._capture(self.sandbox_argv("copy", str(source), f"bastion:{target}"))
+
+    def zero_egress(self) -> None:
+        self._capture(self.sandbox_argv("egress", "--zero"))
+
+    def egress(self) -> dict[str, object]:
+        report: dict[str, object] = json.loads(self._capture(self.sandbox_argv("egress")))
+        return report
+
+    def _capture(self, argv: list[str]) -> str:
+        done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.stderr.write(done.stdout + done.stderr)
+            raise JourneyError(f"{' '.join(argv[2:])}: exit status {done.returncode}")
+        return done.stdout
+
+    def _walk(self, name: str, argv: list[str], marker: str = "") -> Step:
+        """Runs argv, shows and keeps its output. Changes: from the play recap, or the lines that start with the marker."""
+        started = time.monotonic()
+        kept = []
+        with subprocess.Popen(
+            argv,
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as process:
+            for line in process.stdout or ():
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                kept.append(line)
+        output = "".join(kept)
+        seconds = time.monotonic() - started
+        changed = output.count(f"\n{marker}") if marker else sum(map(int, RECAP.findall(output)))
+        if process.returncode:
+            raise JourneyError(f"{name}: exit status {process.returncode}")
+        return Step(name, seconds, changed, output)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=["sandbox", "bundle", "carry", "setup", "site"])
+    parser.add_argument("--name", default="airgap")
+    parser.add_argument("--work", type=Path, default=Journey.work)
+    parser.add_argument("arguments", nargs="*", help="more arguments for the step, after --")
+    options = parser.parse_args()
+    journey = Journey(name=options.name, work=options.work)
+    try:
+        step: Step = getattr(journey, options.step)(*options.arguments)
+    except JourneyError as error:
+        print(f"journey: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(step.summary()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
