@@ -1,0 +1,772 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bundle
+version_added: "0.1.0"
+short_description: Make a signed bundle of everything that the releases of a site need
+description:
+  - Finds the images that rendered releases need, each with the reason for it, builds or fetches them by digest, and
+    puts them with charts and models into one OCI image layout. Adds tools, wheels, collections and an installer.
+  - Writes the lock of the bundle, which lists every file with its digest, and signs it with C(ssh-keygen -Y sign).
+  - The same inputs give the same bytes. What was made once is kept in a cache by content; a run that was killed goes on
+    where it stopped.
+  - Runs on the connected side, usually on the controller. The role P(airgap.speech.bundle#role) renders the releases
+    and calls this module once.
+requirements:
+  - ssh-keygen
+  - helm (where a chart is a directory)
+  - pip, for the Python that runs the module (where wheels or models from a package index are wanted)
+  - docker (Python package), where an image is built
+author:
+  - Airgap Speech contributors (@airgap-speech)
+attributes:
+  check_mode:
+    support: full
+    description:
+      - Nothing is built, fetched or written below O(dest). What the cache does not hold is named in RV(pending).
+  diff_mode:
+    support: full
+    description: Shows which references and files would be in the lock before and after.
+options:
+  dest:
+    description: The directory of the bundle. Files of an earlier bundle in it that are not needed any more are removed.
+    type: path
+    required: true
+  cache:
+    description: Where content is kept between two bundles.
+    type: path
+    required: true
+  collection:
+    description: The directory of this collection, a checkout or an installed one. It travels in the bundle.
+    type: path
+    required: true
+  registry:
+    description:
+      - The private registry inside, as C(host:port), that values may already name. It is taken off the references.
+    type: str
+    default: ""
+  releases:
+    description: The releases to make the bundle for.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      platform:
+        description: The platform of the release.
+        type: str
+        required: true
+      name:
+        description: The name of the release.
+        type: str
+        required: true
+      namespace:
+        description: The namespace of the release.
+        type: str
+        required: true
+      chart:
+        description: Its chart, as C(charts/<name>:<version>).
+        type: str
+        required: true
+      manifest:
+        description: What C(helm template) rendered for it with the values of the deploy, hooks and tests included.
+        type: str
+        required: true
+  charts:
+    description: The charts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the chart.
+        type: str
+        required: true
+      version:
+        description: Its version, which its C(Chart.yaml) must agree with.
+        type: str
+        required: true
+      path:
+        description: A directory or a package.
+        type: path
+        required: true
+      source:
+        description: Why it is in the bundle.
+        type: str
+        required: true
+  builds:
+    description: The images that are built here, by a Docker engine.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      reference:
+        description: The name that manifests give the image.
+        type: str
+        required: true
+      context:
+        description: The directory with what goes into the build.
+        type: path
+        required: true
+      containerfile:
+        description: The Containerfile, below the directory.
+        type: str
+        default: Containerfile
+      requirements:
+        description:
+          - A hash-locked requirements file below the directory. Its wheels are downloaded into C(wheels/) of the build.
+        type: str
+        default: ""
+      python:
+        description: The Python version of the image, for the wheels.
+        type: str
+        default: "3.11"
+      args:
+        description: Build arguments.
+        type: dict
+        default: {}
+      source:
+        description: Why it is in the bundle.
+        type: str
+        required: true
+  images:
+    description: Images that no manifest of the releases names.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      reference:
+        description: The upstream reference.
+        type: str
+        required: true
+      source:
+        description: Why it is in the bundle.
+        type: str
+        required: true
+      needed:
+        description: When it is needed.
+        type: str
+        default: always
+  models:
+    description: The models, each stored as an image of plain tar layers, one a file.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the model.
+        type: str
+        required: true
+      version:
+        description: Its version.
+        type: str
+        required: true
+      kind:
+        description: What it is for.
+        type: str
+        required: true
+      engine:
+        description: What runs it.
+        type: str
+        required: true
+      files:
+        description:
+          - Its files, each with C(path), C(sha256), C(size) and C(source). The source is a member of a pinned wheel
+            (C(pypi), C(version), C(wheel_sha256), C(member)) or a C(file) on this machine.
+        type: list
+        elements: dict
+        required: true
+      source:
+        description: Why it is in the bundle.
+        type: str
+        required: true
+  tools:
+    description: Name and path of each tool that travels as a file.
+    type: dict
+    default: {}
+  controller_requirements:
+    description: A hash-locked requirements file for the controller inside. Its wheels travel in the bundle.
+    type: path
+  controller_python:
+    description: The Python version of the controller inside.
+    type: str
+    default: "3.11"
+  collections:
+    description: Collections that are taken out of PyPI's C(ansible) package.
+    type: list
+    elements: str
+    default: []
+  collections_requirements:
+    description: A file that pins C(ansible) with its version and sha256.
+    type: path
+  installer:
+    description: The start of the installer that C(setup.sh) runs.
+    type: path
+  setup:
+    description: The C(setup.sh) of the bundle.
+    type: path
+  registry_hosts:
+    description:
+      - Where to fetch from in place of an upstream host. A mapping of upstream host to C(endpoint), C(prefix),
+        C(ca_file), C(username), C(password_file) and C(plain_http). A host that is not listed is asked itself.
+    type: dict
+    default: {}
+  platforms:
+    description: The platforms to carry, where an image has several.
+    type: list
+    elements: str
+    default: [linux/amd64]
+  helm:
+    description: The C(helm) executable.
+    type: path
+  signing_key:
+    description: The private key that signs, without a passphrase.
+    type: path
+    required: true
+  signing_key_create:
+    description: Make the key (ed25519, mode 0600) where it is missing.
+    type: bool
+    default: false
+  signers_file:
+    description: Where to put the C(allowed_signers) line of the key. It is to be handed over apart from the bundle.
+    type: path
+  threads:
+    description: How many files are read or written at a time.
+    type: int
+    default: 2
+  progress_file:
+    description: Each step appends a line here while the module runs.
+    type: path
+  docker_host:
+    description: The Docker engine that builds, as an address. The environment decides where this is not set.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Make the bundle
+  airgap.speech.bundle:
+    dest: /srv/bundle
+    cache: ~/.cache/airgap-speech/bundle
+    collection: ~/.ansible/collections/ansible_collections/airgap/speech
+    registry: registry.airgap.internal:5000
+    releases:
+      - platform: open_speech
+        name: speech
+        namespace: speech
+        chart: charts/open-speech:0.1.0
+        manifest: "{{ lookup('ansible.builtin.file', 'rendered.yaml') }}"
+    charts:
+      - name: open-speech
+        version: 0.1.0
+        path: charts/open-speech
+        source: profile open_speech
+    signing_key: ~/.airgap/signing/bundle_ed25519
+    signing_key_create: true
+    signers_file: ~/.airgap/signing/allowed_signers
+"""
+
+RETURN = r"""
+lock:
+  description: The path of the lock.
+  returned: success
+  type: str
+  sample: /srv/bundle/bundle.lock.json
+lock_digest:
+  description: The digest of the lock. Empty where a check could not know it.
+  returned: success
+  type: str
+  sample: sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+images:
+  description: The images, each with reference, digest, size and count of reasons.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{reference: "docker.io/library/python:3.11-slim", digest: "sha256:2c26", size: 45000000, reasons: 1}]
+excluded:
+  description: The references that manifests name but do not need, with the reason.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{reference: "nvcr.io/nvidia/driver:580", why: "needed only if spec.driver.enabled"}]
+pending:
+  description: In check mode, what would have to be built or fetched first.
+  returned: success
+  type: list
+  elements: str
+  sample: ["build ghcr.io/airgap-speech/open-speech:0.1.0"]
+size:
+  description: Bytes of the whole bundle.
+  returned: success
+  type: int
+  sample: 812345678
+files_written:
+  description: How many files were written, or would be.
+  returned: success
+  type: int
+  sample: 61
+bytes_written:
+  description: Bytes of these files.
+  returned: success
+  type: int
+  sample: 812345678
+removed:
+  description: Files of an earlier bundle that went.
+  returned: success
+  type: list
+  elements: str
+  sample: ["files/wheels/idna-3.10-py3-none-any.whl"]
+fingerprint:
+  description: The fingerprint of the key that signed, to be compared inside.
+  returned: success
+  type: str
+  sample: SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDLgqMkbJ9dxHqU1Xk
+signers_line:
+  description: The C(allowed_signers) line of that key.
+  returned: success
+  type: str
+  sample: airgap-speech-bundle namespaces="airgap-speech-bundle" ssh-ed25519 AAAAC3Nz
+steps:
+  description: A line a step, with its duration.
+  returned: success
+  type: list
+  elements: str
+  sample: ["discovery: 3 references in 1 releases, 0.1 s"]
+"""
+
+import os
+import re
+import sys
+import time
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import maker as making
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import ArchiveError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.artifacts import ArtifactError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache, write_file
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, SIGNATURE_NAME, Lock, parse
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import PackageError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import fetch
+
+DOCKER_ERROR = None
+try:
+    import docker
+    import docker.errors
+except ImportError:
+    DOCKER_ERROR = traceback.format_exc()
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+HOSTS = {"docker.io": "registry-1.docker.io"}
+EXPECTED = (
+    ArchiveError,
+    ArtifactError,
+    LayoutError,
+    OSError,
+    PackageError,
+    ReferenceInvalid,
+    RegistryError,
+    making.MakerError,
+    signature.SignatureError,
+)
+
+
+class DockerEngine:
+    """A Docker engine through its own Python package."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def image_id(self, reference):
+        """The id of a local image, or nothing."""
+        try:
+            return str(self.client.images.get(reference).id)
+        except docker.errors.ImageNotFound:
+            return None
+        except docker.errors.APIError as error:
+            raise making.MakerError(f"Docker engine: {reference}: {error}; check its log") from error
+
+    def build(self, context, containerfile, reference, args, say):
+        """Build with the network of this machine; the last lines of a failed build go into the message."""
+        lines = []
+        try:
+            answer = self.client.api.build(
+                path=context,
+                dockerfile=containerfile,
+                tag=reference,
+                buildargs={key: str(value) for key, value in args.items()},
+                network_mode="host",
+                rm=True,
+                forcerm=True,
+                pull=False,
+                decode=True,
+            )
+            for message in answer:
+                text = COLOURS.sub("", str(message.get("stream") or message.get("error") or ""))
+                for line in text.splitlines():
+                    if line.strip():
+                        lines.append(line.rstrip())
+                        say("build: " + line.rstrip())
+                if message.get("error"):
+                    raise making.MakerError(
+                        "{}: the build failed ({}); correct the Containerfile and run again".format(
+                            reference, " / ".join(lines[-6:])
+                        )
+                    )
+        except docker.errors.DockerException as error:
+            raise making.MakerError(
+                f"{reference}: the build failed ({error}); correct the Containerfile and run again"
+            ) from error
+        image = self.image_id(reference)
+        if image is None:
+            raise making.MakerError("{}: the build left no image ({})".format(reference, " / ".join(lines[-6:])))
+        return image
+
+    def save(self, image_id):
+        """The archive of `docker save`, in chunks."""
+        return self.client.images.get(image_id).save(chunk_size=4 * 1024 * 1024)
+
+
+class Registries:
+    """The registries outside, with the mapping of hosts that the site gives."""
+
+    def __init__(self, hosts, platforms):
+        self.hosts = hosts
+        self.platforms = platforms
+        self.open = {}
+
+    def registry(self, host):
+        """A client for what stands for this upstream host."""
+        if host not in self.open:
+            entry = dict(self.hosts.get(host) or {})
+            password = None
+            if entry.get("password_file"):
+                with open(os.path.expanduser(str(entry["password_file"])), encoding="utf-8") as handle:
+                    password = handle.read().rstrip("\r\n")
+            ca_file = entry.get("ca_file")
+            self.open[host] = Registry(
+                str(entry.get("endpoint") or HOSTS.get(host, host)),
+                username=entry.get("username"),
+                password=password,
+                ca_file=os.path.expanduser(str(ca_file)) if ca_file else None,
+                prefix=str(entry.get("prefix") or ""),
+                plain_http=bool(entry.get("plain_http")),
+            )
+        return self.open[host]
+
+    def head(self, reference):
+        """What the reference names now."""
+        return self.registry(reference.host).head_manifest(reference.repository, reference.target)
+
+    def fetch(self, reference, digest, layout, platforms, say):
+        """Bring it into the layout."""
+        return fetch(self.registry(reference.host), reference.repository, digest, layout, list(platforms))
+
+
+class Progress:
+    """Appends lines to a file that somebody may follow."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, line):
+        if self.path:
+            with open(self.path, "a", encoding="utf-8") as handle:
+                handle.write("{} {}\n".format(time.strftime("%H:%M:%SZ", time.gmtime()), line))
+
+
+def engine_factory(module):
+    """Connect to the engine only where an image is to be built."""
+    opened = []
+
+    def connect():
+        if opened:
+            return opened[0]
+        if DOCKER_ERROR is not None:
+            raise making.MakerError(missing_required_lib("docker", reason="to build images"))
+        try:
+            address = module.params["docker_host"]
+            client = docker.DockerClient(base_url=address, timeout=600) if address else docker.from_env(timeout=600)
+            client.ping()
+        except docker.errors.DockerException as error:
+            raise making.MakerError(
+                f"Docker engine: does not answer ({error}); start it, or name another in bundle_docker_host"
+            ) from error
+        opened.append(DockerEngine(client))
+        return opened[0]
+
+    return connect
+
+
+def runner(module):
+    """Commands for the signature: standard input is bytes."""
+
+    def run(argv, stdin):
+        rc, out, err = module.run_command(argv, data=stdin, binary_data=True)
+        return rc, out, err
+
+    return run
+
+
+def signing_key(module):
+    """The public half of the key as text and whether the key was made; the key may be missing in check mode."""
+    path = module.params["signing_key"]
+    created = False
+    if not os.path.exists(path):
+        if not module.params["signing_key_create"]:
+            module.fail_json(
+                msg=f"{path}: there is no signing key; make one with ssh-keygen, or set bundle_signing_key_create"
+            )
+        created = True
+        if module.check_mode:
+            return "", created
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", signature.PRINCIPAL, "-f", path]
+        rc, out, err = module.run_command(argv)
+        if rc != 0:
+            module.fail_json(msg=f"{path}: ssh-keygen could not make the key ({(err or out).strip()})")
+    if os.stat(path).st_mode & 0o077:
+        module.fail_json(msg=f"{path}: others may read this signing key; chmod it to 0600")
+    rc, out, err = module.run_command(["ssh-keygen", "-y", "-P", "", "-f", path])
+    if rc != 0:
+        module.fail_json(
+            msg=f"{path}: ssh-keygen cannot use this key ({(err or out).strip()}); it must have no passphrase"
+        )
+    return " ".join(out.split()[:2]), created
+
+
+def is_signed(module, lock_path, key):
+    """The lock that is there carries a right signature of this very key."""
+    if not key or not os.path.exists(lock_path + ".sig"):
+        return False
+    try:
+        signature.verify_fingerprint(runner(module), lock_path, signature.key_fingerprint(key))
+    except (signature.SignatureError, OSError):
+        return False
+    return True
+
+
+def put_signers(module, key):
+    """The allowed_signers line of the key, in the file that the operator carries apart from the bundle."""
+    path = module.params["signers_file"]
+    if not path or not key:
+        return bool(path)
+    dest = os.path.realpath(module.params["dest"]) + os.sep
+    if os.path.realpath(path).startswith(dest):
+        module.fail_json(msg=f"{path}: is inside the bundle, so it would vouch for itself; name another place")
+    line = signature.signers_line(key)
+    there = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as handle:
+            there = handle.read()
+    if line in there:
+        return False
+    if not module.check_mode:
+        write_file(path, (there + line).encode("utf-8"))
+    return True
+
+
+def describe(lock):
+    """A lock as the lines of a diff."""
+    lines = [f"{item.reference} {item.digest} {item.size}\n" for item in lock.images + lock.charts + lock.models]
+    return "".join(sorted(lines) + sorted(f"{item.path} {item.digest} {item.size}\n" for item in lock.files))
+
+
+def old_description(data):
+    """The lock that was there as the lines of a diff."""
+    try:
+        return describe(parse(data)) if data else ""
+    except ValueError:
+        return "(a lock that cannot be read)\n"
+
+
+def specification(module):
+    """The arguments as the maker takes them."""
+    params = module.params
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch and not epoch.isdigit():
+        module.fail_json(msg=f"SOURCE_DATE_EPOCH: {epoch!r} is no count of seconds; correct or unset it")
+    beside = [os.path.dirname(sys.executable)]
+    helm = params["helm"] or params["tools"].get("helm") or module.get_bin_path("helm", opt_dirs=beside) or "helm"
+    galaxy = module.get_bin_path("ansible-galaxy", opt_dirs=beside) or "ansible-galaxy"
+    return making.Spec(
+        dest=params["dest"],
+        collection=params["collection"],
+        registry=params["registry"],
+        releases=[making.ReleaseSpec(**item) for item in params["releases"]],
+        charts=[making.ChartSpec(**item) for item in params["charts"]],
+        builds=[making.BuildSpec(**item) for item in params["builds"]],
+        images=[making.ExtraImage(**item) for item in params["images"]],
+        models=[making.ModelSpec(**item) for item in params["models"]],
+        tools={str(name): os.path.expanduser(str(path)) for name, path in params["tools"].items()},
+        collections=params["collections"],
+        collections_requirements=params["collections_requirements"] or "",
+        controller_requirements=params["controller_requirements"] or "",
+        controller_python=params["controller_python"],
+        installer=params["installer"] or "",
+        setup=params["setup"] or "",
+        helm=helm,
+        python=sys.executable,
+        ansible_galaxy=galaxy,
+        platforms=params["platforms"],
+        threads=params["threads"],
+        source_date_epoch=int(epoch) if epoch else None,
+    )
+
+
+def run(module):
+    """Make, sign and report."""
+    params = module.params
+    key, key_made = signing_key(module)
+    say = Progress(params["progress_file"])
+    registries = Registries(params["registry_hosts"], params["platforms"])
+    maker = making.Maker(
+        specification(module),
+        Cache(params["cache"]),
+        module.run_command,
+        engine_factory(module),
+        registries,
+        say,
+        dry=module.check_mode,
+    )
+    made = maker.make()
+    lock_path = os.path.join(params["dest"], LOCK_NAME)
+    lock = made.lock or Lock("", "")
+    signed = not made.changed and is_signed(module, lock_path, key)
+    if not signed and not module.check_mode:
+        signature.sign(runner(module), lock_path, params["signing_key"])
+    signers_changed = put_signers(module, key)
+    result = {
+        "changed": bool(made.changed or not signed or key_made or signers_changed),
+        "lock": lock_path,
+        "lock_digest": sha256_bytes(made.lock_bytes) if made.lock_bytes else "",
+        "images": [
+            {"reference": item.reference, "digest": item.digest, "size": item.size, "reasons": len(item.reasons)}
+            for item in lock.images
+        ],
+        "excluded": made.excluded,
+        "pending": made.pending,
+        "size": lock.size,
+        "files_written": len(made.written),
+        "bytes_written": made.bytes_written,
+        "removed": made.removed,
+        "fingerprint": signature.key_fingerprint(key) if key else "",
+        "signers_line": signature.signers_line(key).strip() if key else "",
+        "steps": made.steps,
+    }
+    if made.changed or not signed:
+        after = describe(made.lock) if made.lock else "".join(line + "\n" for line in made.pending)
+        result["diff"] = {
+            "before_header": lock_path,
+            "after_header": lock_path,
+            "before": old_description(made.before),
+            "after": after
+            + ("" if signed else "{} by {}\n".format(SIGNATURE_NAME, result["fingerprint"] or "a new key")),
+        }
+    module.exit_json(**result)
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "dest": {"type": "path", "required": True},
+            "cache": {"type": "path", "required": True},
+            "collection": {"type": "path", "required": True},
+            "registry": {"type": "str", "default": ""},
+            "releases": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "platform": {"type": "str", "required": True},
+                    "name": {"type": "str", "required": True},
+                    "namespace": {"type": "str", "required": True},
+                    "chart": {"type": "str", "required": True},
+                    "manifest": {"type": "str", "required": True},
+                },
+            },
+            "charts": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "version": {"type": "str", "required": True},
+                    "path": {"type": "path", "required": True},
+                    "source": {"type": "str", "required": True},
+                },
+            },
+            "builds": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "reference": {"type": "str", "required": True},
+                    "context": {"type": "path", "required": True},
+                    "containerfile": {"type": "str", "default": "Containerfile"},
+                    "requirements": {"type": "str", "default": ""},
+                    "python": {"type": "str", "default": "3.11"},
+                    "args": {"type": "dict", "default": {}},
+                    "source": {"type": "str", "required": True},
+                },
+            },
+            "images": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "reference": {"type": "str", "required": True},
+                    "source": {"type": "str", "required": True},
+                    "needed": {"type": "str", "default": "always"},
+                },
+            },
+            "models": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "version": {"type": "str", "required": True},
+                    "kind": {"type": "str", "required": True},
+                    "engine": {"type": "str", "required": True},
+                    "files": {"type": "list", "elements": "dict", "required": True},
+                    "source": {"type": "str", "required": True},
+                },
+            },
+            "tools": {"type": "dict", "default": {}},
+            "controller_requirements": {"type": "path"},
+            "controller_python": {"type": "str", "default": "3.11"},
+            "collections": {"type": "list", "elements": "str", "default": []},
+            "collections_requirements": {"type": "path"},
+            "installer": {"type": "path"},
+            "setup": {"type": "path"},
+            "registry_hosts": {"type": "dict", "default": {}},
+            "platforms": {"type": "list", "elements": "str", "default": ["linux/amd64"]},
+            "helm": {"type": "path"},
+            "signing_key": {"type": "path", "required": True, "no_log": False},
+            "signing_key_create": {"type": "bool", "default": False, "no_log": False},
+            "signers_file": {"type": "path"},
+            "threads": {"type": "int", "default": 2},
+            "progress_file": {"type": "path"},
+            "docker_host": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        run(module)
+    except EXPECTED as error:
+        module.fail_json(msg=str(error), exception=traceback.format_exc())
+
+
+if __name__ == "__main__":
+    main()

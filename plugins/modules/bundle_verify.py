@@ -1,0 +1,188 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bundle_verify
+version_added: "0.1.0"
+short_description: Hold a bundle against its signature and its lock
+description:
+  - Verifies the signature of the lock first, against signers that the operator supplies, then every file and every blob
+    against the lock. Names each file that is missing, altered or not in the lock.
+  - Changes nothing.
+requirements:
+  - ssh-keygen
+author:
+  - Airgap Speech contributors (@airgap-speech)
+attributes:
+  check_mode:
+    support: full
+    description: Verifies in check mode as it does otherwise.
+  diff_mode:
+    support: none
+    description: Changes nothing, so there is no difference to show.
+options:
+  path:
+    description: The directory of the bundle.
+    type: path
+    required: true
+  signers:
+    description: An ssh C(allowed_signers) file with the signers that are trusted. It must not come from the bundle.
+    type: path
+  fingerprint:
+    description: The fingerprint of the one key that is trusted, in place of O(signers).
+    type: str
+  allow_unsigned:
+    description: Take a bundle without a signature. A signature that is there and wrong is refused all the same.
+    type: bool
+    default: false
+  threads:
+    description: How many files are read at a time.
+    type: int
+    default: 2
+"""
+
+EXAMPLES = r"""
+- name: Refuse a bundle that was altered on the way
+  airgap.speech.bundle_verify:
+    path: /srv/bundle
+    signers: ~/.airgap/allowed_signers
+"""
+
+RETURN = r"""
+principal:
+  description: Who signed. Empty where no signature was asked for.
+  returned: success
+  type: str
+  sample: airgap-speech-bundle
+created:
+  description: When the bundle was made, in UTC.
+  returned: success
+  type: str
+  sample: "2026-11-21T12:00:00Z"
+files:
+  description: How many files were verified, blobs included.
+  returned: success
+  type: int
+  sample: 84
+blobs:
+  description: How many of them are blobs.
+  returned: success
+  type: int
+  sample: 23
+images:
+  description: How many images the bundle holds.
+  returned: success
+  type: int
+  sample: 2
+charts:
+  description: How many charts the bundle holds.
+  returned: success
+  type: int
+  sample: 1
+models:
+  description: How many models the bundle holds.
+  returned: success
+  type: int
+  sample: 3
+bytes:
+  description: How many bytes were verified.
+  returned: success
+  type: int
+  sample: 812345678
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+  sample: 1.2
+problems:
+  description: What is wrong, a line a file.
+  returned: failure
+  type: list
+  elements: str
+  sample: ["files/tools/helm: is missing; copy that file again"]
+"""
+
+import os
+import time
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, LockError, load
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import BundleError, verify_bundle
+
+
+def who_signed(module, lock_path):
+    """The principal, or nothing where an unsigned bundle is allowed."""
+    params = module.params
+
+    def run(argv, stdin):
+        return module.run_command(argv, data=stdin, binary_data=True)
+
+    if params["allow_unsigned"] and not os.path.exists(lock_path + ".sig"):
+        module.warn(f"{lock_path}: has no signature, and airgap_bundle_allow_unsigned lets it pass")
+        return ""
+    if params["fingerprint"]:
+        return signature.verify_fingerprint(run, lock_path, params["fingerprint"])
+    if not params["signers"]:
+        if params["allow_unsigned"]:
+            module.warn(f"{lock_path}: its signature was not verified, since no signers were given")
+            return ""
+        raise signature.SignatureError(
+            f"{lock_path}: nobody is trusted to sign it; set airgap_bundle_signers to an allowed_signers file"
+        )
+    signers = os.path.realpath(params["signers"])
+    if signers.startswith(os.path.realpath(params["path"]) + os.sep):
+        raise signature.SignatureError(
+            f"{signers}: lies inside the bundle, so the bundle would vouch for itself; bring the file from elsewhere"
+        )
+    return signature.verify(run, lock_path, params["signers"])
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "signers": {"type": "path"},
+            "fingerprint": {"type": "str"},
+            "allow_unsigned": {"type": "bool", "default": False},
+            "threads": {"type": "int", "default": 2},
+        },
+        mutually_exclusive=[("signers", "fingerprint")],
+        supports_check_mode=True,
+    )
+    started = time.monotonic()
+    path = module.params["path"]
+    try:
+        lock_path = os.path.join(path, LOCK_NAME)
+        if not os.path.isfile(lock_path):
+            raise LockError(f"{lock_path}: there is no lock, so this is no bundle; check airgap_bundle")
+        principal = who_signed(module, lock_path)
+        lock = load(path)
+        verify_bundle(path, lock, module.params["threads"])
+    except BundleError as error:
+        module.fail_json(msg=str(error), problems=error.problems)
+    except (LockError, OSError, signature.SignatureError) as error:
+        module.fail_json(msg=str(error), problems=[str(error)], exception=traceback.format_exc())
+    module.exit_json(
+        changed=False,
+        principal=principal,
+        created=lock.created,
+        files=len(lock.paths()),
+        blobs=len(lock.blobs),
+        images=len(lock.images),
+        charts=len(lock.charts),
+        models=len(lock.models),
+        bytes=lock.size,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+if __name__ == "__main__":
+    main()

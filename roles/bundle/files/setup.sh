@@ -1,0 +1,143 @@
+#!/bin/sh
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Turns a machine that has python3 and an ssh client into a controller, out of this bundle and nothing else.
+# Nothing of the bundle runs before its signature and its digest have proved right against what the operator brings:
+# a file of trusted signers, or a fingerprint to compare. Neither is ever taken from the bundle.
+
+set -eu
+umask 022
+
+usage() {
+    cat <<'USAGE'
+usage: setup.sh (--signers FILE | --fingerprint SHA256:...) [--prefix DIRECTORY]
+
+  --signers FILE      an ssh allowed_signers file with the signers that you trust; it came to you apart from the bundle
+  --fingerprint TEXT  the fingerprint of the key that signed, as the connected side printed it
+  --prefix DIRECTORY  where the controller goes; default ~/.airgap
+USAGE
+}
+
+refuse() {
+    printf 'setup.sh: %s\n' "$1" >&2
+    exit 1
+}
+
+signers=
+fingerprint=
+prefix=${HOME:-}/.airgap
+while [ $# -gt 0 ]; do
+    case $1 in
+        --signers | --fingerprint | --prefix)
+            [ $# -ge 2 ] || refuse "$1 wants a value; see setup.sh --help"
+            case $1 in
+                --signers) signers=$2 ;;
+                --fingerprint) fingerprint=$2 ;;
+                --prefix) prefix=$2 ;;
+            esac
+            shift 2
+            ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *)
+            usage >&2
+            refuse "$1 is no option"
+            ;;
+    esac
+done
+
+bundle=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+lock=$bundle/bundle.lock.json
+
+[ -z "$signers" ] || [ -z "$fingerprint" ] || refuse "--signers and --fingerprint exclude each other; give one of them"
+if [ -z "$signers" ] && [ -z "$fingerprint" ]; then
+    usage >&2
+    refuse "nothing to trust was given; add --signers or --fingerprint with what the maker of the bundle handed over apart from it"
+fi
+command -v python3 >/dev/null 2>&1 || refuse "python3 is missing; install it from this system's own packages (python3)"
+command -v ssh-keygen >/dev/null 2>&1 || refuse "ssh-keygen is missing; install it from this system's own packages (openssh-client)"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || refuse "python3 is older than 3.9; install a newer one from this system's own packages"
+python3 -c 'import argparse, concurrent.futures, hashlib, json, tarfile, zipfile' 2>/dev/null \
+    || refuse "python3 has no whole standard library; install it from this system's own packages (python3, not python3-minimal)"
+[ -f "$lock" ] || refuse "bundle.lock.json is missing; copy the bundle again"
+[ -f "$lock.sig" ] || refuse "bundle.lock.json.sig is missing, so nobody vouches for this bundle; copy the bundle again, or sign it on the connected side"
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/airgap-setup.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+if [ -n "$fingerprint" ]; then
+    # The key in the signature becomes a trusted signer only when its fingerprint equals the one that the operator brought.
+    signers=$work/allowed_signers
+    python3 -I - "$lock.sig" "$fingerprint" >"$signers" <<'PYTHON' || exit 1
+import base64, hashlib, struct, sys
+
+path, wanted = sys.argv[1], sys.argv[2].strip()
+try:
+    lines = open(path, encoding="ascii").read().split("\n")
+    data = base64.b64decode("".join(line.strip() for line in lines if line and not line.startswith("-----")))
+    (length,) = struct.unpack(">I", data[10:14])
+    key = data[14 : 14 + length]
+    (size,) = struct.unpack(">I", key[:4])
+    kind = key[4 : 4 + size].decode("ascii")
+    if data[:6] != b"SSHSIG" or len(key) != length or not kind.replace("-", "").replace("@", "").replace(".", "").isalnum():
+        raise ValueError("no SSH signature")
+except (OSError, ValueError, struct.error) as error:
+    sys.exit("setup.sh: bundle.lock.json.sig cannot be read (%s); copy the bundle again" % error)
+actual = "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+if actual != wanted:
+    sys.exit(
+        "setup.sh: bundle.lock.json.sig was made by the key %s, expected %s; check who made the bundle, "
+        "and the fingerprint that you were given" % (actual, wanted)
+    )
+print('airgap-speech-bundle namespaces="airgap-speech-bundle" %s %s' % (kind, base64.b64encode(key).decode()))
+PYTHON
+fi
+[ -f "$signers" ] || refuse "$signers is missing; give the file with the signers that you trust"
+case $(CDPATH='' cd -- "$(dirname -- "$signers")" && pwd)/ in
+    "$bundle"/*) refuse "$signers lies inside the bundle, so the bundle would vouch for itself; bring the file from elsewhere" ;;
+esac
+
+ssh-keygen -Y find-principals -s "$lock.sig" -f "$signers" >"$work/principals" 2>"$work/error" \
+    || refuse "bundle.lock.json.sig was made by a key that $signers does not trust; check who made the bundle, and add its signer only if the line was handed over apart from it"
+verified=
+while IFS= read -r principal; do
+    if ssh-keygen -Y verify -f "$signers" -I "$principal" -n airgap-speech-bundle -s "$lock.sig" <"$lock" >/dev/null 2>"$work/error"; then
+        verified=$principal
+        break
+    fi
+done <"$work/principals"
+[ -n "$verified" ] || refuse "bundle.lock.json does not match its signature ($(tr '\n' ' ' <"$work/error")); it was altered after it was signed: copy the bundle again"
+
+# The lock is right now; by it the installer is, which is copied first so that what was checked is what runs.
+python3 -I - "$lock" "$bundle" "$work/installer.pyz" <<'PYTHON' || exit 1
+import hashlib, json, os, sys
+
+lock, bundle, target = sys.argv[1:]
+name = "files/installer.pyz"
+files = {item["path"]: item for item in json.load(open(lock, encoding="utf-8"))["files"]}
+if name not in files:
+    sys.exit("setup.sh: %s is not in the lock; make the bundle again" % name)
+try:
+    data = open(os.path.join(bundle, name), "rb").read()
+except OSError as error:
+    sys.exit("setup.sh: %s: %s; copy that file again" % (name, error.strerror))
+actual, expected = "sha256:" + hashlib.sha256(data).hexdigest(), files[name]["digest"]
+if actual != expected:
+    sys.exit("setup.sh: %s: sha256 differs (expected %s, actual %s); copy that file again" % (name, expected, actual))
+with open(target, "wb") as handle:
+    handle.write(data)
+PYTHON
+
+python3 -I "$work/installer.pyz" --bundle "$bundle" --signers "$signers" --prefix "$prefix"
+
+prefix=$(CDPATH='' cd -- "$prefix" && pwd)
+case :$PATH: in
+    *":$prefix/bin:"*) ;;
+    *) printf "next: PATH=%s/bin:\$PATH\n" "$prefix" ;;
+esac
+printf 'next: ansible-playbook airgap.speech.site -i inventory\n'
