@@ -1,0 +1,201 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a rendered manifest and a cluster to a verdict, and a text that a person can read."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
+from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import Claim, Cluster, Words, read_claims
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import (
+    Manifest,
+    admission_from,
+    read_manifest,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.kube.scheduling import (
+    DOES_NOT_FIT,
+    FITS,
+    Simulation,
+    Verdict,
+    split_existing,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Reader, Snapshot
+
+_SENTENCES = {
+    FITS: "every pod finds a node",
+    DOES_NOT_FIT: "pods would stay pending",
+    "order_dependent": "whether every pod finds a node depends on the order in which equal nodes are chosen",
+}
+
+
+def _pod_specs(documents: Sequence[Mapping[str, Any]]) -> List[Mapping[str, Any]]:
+    """Every pod spec of the documents, found by its containers."""
+    found: List[Mapping[str, Any]] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, Mapping):
+            if isinstance(value.get("containers"), list):
+                found.append(value)
+                return
+            for item in value.values():
+                walk(item)
+
+    for document in documents:
+        if document.get("kind") != "CustomResourceDefinition":
+            walk(document.get("spec"))
+    return found
+
+
+def complete(reader: Reader, snapshot: Snapshot, documents: Sequence[Mapping[str, Any]], namespace: str) -> Snapshot:
+    """Read from the API what the pods of this manifest bring into question, and nothing else."""
+    namespaces = sorted(
+        {namespace} | {str((document.get("metadata") or {}).get("namespace") or namespace) for document in documents}
+    )
+    specs = _pod_specs(documents)
+    reader.add(snapshot, "LimitRange", namespaces)
+    reader.add(snapshot, "ResourceQuota", namespaces)
+    if any(spec.get("priorityClassName") for spec in specs):
+        reader.add(snapshot, "PriorityClass")
+    if any(spec.get("runtimeClassName") for spec in specs):
+        reader.add(snapshot, "RuntimeClass")
+    mounts = any(volume.get("persistentVolumeClaim") for spec in specs for volume in spec.get("volumes") or [])
+    if mounts or any((document.get("spec") or {}).get("volumeClaimTemplates") for document in documents):
+        reader.add(snapshot, "PersistentVolumeClaim", namespaces)
+        reader.add(snapshot, "PersistentVolume")
+        reader.add(snapshot, "StorageClass")
+    running = [term for item in snapshot.existing for term in item.pod.anti_affinity + item.pod.preferred_anti_affinity]
+    asked = "namespaceSelector" in str([spec.get("affinity") for spec in specs])
+    if asked or any(not term.namespace_selector.nothing for term in running):
+        reader.add(snapshot, "Namespace")
+    reader.check_rights()
+    return snapshot
+
+
+def assess(
+    documents: Sequence[Mapping[str, Any]], namespace: str, snapshot: Snapshot, release: str = ""
+) -> Tuple[Verdict, Manifest]:
+    """The verdict on the pods of a manifest in a cluster, and those pods."""
+    admission = admission_from(
+        [*snapshot.of("PriorityClass"), *snapshot.of("RuntimeClass"), *snapshot.of("LimitRange"), *documents]
+    )
+    manifest = read_manifest(documents, namespace, admission)
+    notes = list(manifest.not_modelled)
+    claims, claim_notes = _claims(manifest, snapshot)
+    notes += claim_notes
+    for quota in snapshot.of("ResourceQuota"):
+        metadata = quota.get("metadata") or {}
+        notes.append(f"ResourceQuota {metadata.get('namespace')}/{metadata.get('name')}: what it still allows")
+    cluster = Cluster(
+        snapshot.nodes,
+        namespaces={
+            str(item["metadata"]["name"]): item["metadata"].get("labels") or {} for item in snapshot.of("Namespace")
+        },
+        claims=claims,
+        words=Words.of(snapshot.minor),
+    )
+    others, kept = split_existing(snapshot.existing, manifest.workloads, release, namespace)
+    cluster.add_existing(others)
+    strangers = [name for name in snapshot.pending if not _of_manifest(name, manifest)]
+    if strangers:
+        notes.append(f"{len(strangers)} pod(s) of others wait for a node and may take the room, such as {strangers[0]}")
+    simulation = Simulation(cluster, manifest.workloads, exact_scores=_exact(snapshot, manifest))
+    simulation.not_modelled += notes
+    return simulation.run(kept), manifest
+
+
+def _of_manifest(name: str, manifest: Manifest) -> bool:
+    return any(name.startswith(f"{workload.namespace}/{workload.name}") for workload in manifest.workloads)
+
+
+def _claims(manifest: Manifest, snapshot: Snapshot) -> Tuple[Dict[str, Claim], List[str]]:
+    known: Dict[str, Mapping[str, Any]] = dict(manifest.claims)
+    for claim in snapshot.of("PersistentVolumeClaim"):
+        metadata = claim.get("metadata") or {}
+        known[f"{metadata.get('namespace', 'default')}/{metadata.get('name', '')}"] = claim
+    return read_claims(
+        manifest.claim_names,
+        known,
+        {str(item["metadata"]["name"]): item for item in snapshot.of("PersistentVolume")},
+        {str(item["metadata"]["name"]): item for item in snapshot.of("StorageClass")},
+    )
+
+
+def _exact(snapshot: Snapshot, manifest: Manifest) -> bool:
+    """Whether the scores are the scheduler's own: other releases, and images on the nodes, change them."""
+    if snapshot.minor is not None and snapshot.minor < 35:
+        return False
+    images = {image for workload in manifest.workloads for image in workload.pod.images}
+    return not any(images & node.images for node in snapshot.nodes)
+
+
+def table(rows: Sequence[Sequence[str]]) -> List[str]:
+    """Rows as lines with aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def describe(verdict: Verdict, manifest: Manifest, release: str, namespace: str) -> str:
+    """The verdict as a text."""
+    subject = f"release {release} in namespace {namespace}" if release else f"the manifest in namespace {namespace}"
+    lines = [
+        f"capacity: {subject}: {verdict.verdict}: {_SENTENCES[verdict.verdict]}"
+        f" ({verdict.pods} pods, {verdict.nodes} nodes)"
+    ]
+    for shortfall in verdict.shortfalls:
+        lines.append(f"- {shortfall.workload}: {shortfall.pods} pod(s) pending: {shortfall.message}")
+        lines += [f"  {detail}" for detail in shortfall.details]
+    where: Dict[str, Dict[str, int]] = {}
+    for node, titles in verdict.placements.items():
+        for title in titles:
+            places = where.setdefault(title, {})
+            places[node] = places.get(node, 0) + 1
+    rows = [["workload", "pods", "a pod asks for", "nodes", "room for more"]]
+    for workload in manifest.workloads:
+        if workload.hook:
+            continue
+        asked = [f"{name} {quantities.text_of(name, amount)}" for name, amount in workload.pod.requests if amount]
+        places = where.get(workload.title, {})
+        nodes = [f"{name} ({count})" if count > 1 else name for name, count in sorted(places.items())]
+        more = verdict.headroom.get(workload.title)
+        rows.append(
+            [
+                workload.title,
+                str(sum(places.values()) if workload.daemon else workload.count),
+                ", ".join(asked) or "nothing",
+                _some(nodes) or "-",
+                "-" if more is None else f"{more} or more" if more >= 100 else str(more),
+            ]
+        )
+    if len(rows) > 1:
+        lines += table(rows)
+    lines += [f"not modelled: {note}" for note in verdict.not_modelled]
+    return "\n".join(lines)
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def as_result(verdict: Verdict, message: str, version_minor: Optional[int] = None) -> Dict[str, Any]:
+    """The verdict as plain data."""
+    return {
+        "verdict": verdict.verdict,
+        "fits": verdict.fits,
+        "message": message,
+        "nodes": verdict.nodes,
+        "pods": verdict.pods,
+        "kept": verdict.kept,
+        "placements": verdict.placements,
+        "shortfalls": [
+            {"workload": item.workload, "pods": item.pods, "message": item.message, "details": item.details}
+            for item in verdict.shortfalls
+        ],
+        "headroom": verdict.headroom,
+        "not_modelled": verdict.not_modelled,
+        "orders_tried": verdict.orders,
+        "exhaustive": verdict.exhaustive,
+        "kubernetes_minor": version_minor,
+    }

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a cluster is and holds: read from its API with get and list rights only, or from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+from urllib.parse import quote
+
+from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import Node, read_node, split_cluster
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Existing, read_existing
+
+# get(path, query) answers with the decoded JSON of a GET request.
+Get = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
+
+_PAGE = "500"
+
+
+class ForbiddenError(Exception):
+    """The API refused a request for want of rights."""
+
+
+class ApiError(Exception):
+    """The API could not be read. The message says what, why and what to do next."""
+
+
+@dataclass
+class Snapshot:
+    """A cluster at one moment, as far as it bears on where pods may run."""
+
+    nodes: List[Node] = field(default_factory=list)
+    existing: List[Existing] = field(default_factory=list)
+    pending: List[str] = field(default_factory=list)
+    minor: Optional[int] = None
+    objects: Dict[str, List[Mapping[str, Any]]] = field(default_factory=dict)
+
+    def of(self, kind: str) -> List[Mapping[str, Any]]:
+        return self.objects.get(kind, [])
+
+    def add_pod(self, document: Mapping[str, Any]) -> None:
+        existing = read_existing(document)
+        metadata = document.get("metadata") or {}
+        phase = (document.get("status") or {}).get("phase")
+        if existing is not None:
+            self.existing.append(existing)
+        elif not (document.get("spec") or {}).get("nodeName") and phase not in ("Succeeded", "Failed"):
+            self.pending.append(f"{metadata.get('namespace', 'default')}/{metadata.get('name', '')}")
+
+
+def from_documents(documents: Iterable[Mapping[str, Any]]) -> Snapshot:
+    """A cluster from a file: pools of nodes, or objects as ``kubectl get -o yaml`` writes them."""
+    snapshot = Snapshot()
+    snapshot.nodes, rest = split_cluster(documents)
+    for document in rest:
+        if document.get("kind") == "Pod":
+            snapshot.add_pod(document)
+        else:
+            snapshot.objects.setdefault(str(document.get("kind", "")), []).append(document)
+    return snapshot
+
+
+def list_all(get: Get, path: str, query: Optional[Mapping[str, str]] = None) -> Iterator[Mapping[str, Any]]:
+    """All objects of a list, page by page."""
+    asked = {"limit": _PAGE, **(query or {})}
+    while True:
+        page = get(path, asked)
+        yield from page.get("items") or []
+        token = (page.get("metadata") or {}).get("continue")
+        if not token:
+            return
+        asked = {**asked, "continue": str(token)}
+
+
+class Reader:
+    """Reads a cluster from its API. Rights that are missing are collected, and told all at once."""
+
+    def __init__(self, get: Get) -> None:
+        self._get = get
+        self._missing: List[str] = []
+
+    def base(self) -> Snapshot:
+        """The version, the nodes, and the pods that take room."""
+        snapshot = Snapshot()
+        version = self._get("/version", {})
+        digits = "".join(letter for letter in str(version.get("minor", "")) if letter.isdigit())
+        snapshot.minor = int(digits) if digits else None
+        snapshot.nodes = [read_node(document) for document in self._list("nodes", "/api/v1/nodes")]
+        running = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+        for document in self._list("pods in all namespaces", "/api/v1/pods", running):
+            snapshot.add_pod(document)
+        return snapshot
+
+    def add(self, snapshot: Snapshot, kind: str, namespaces: Sequence[str] = ()) -> None:
+        """Read all objects of a kind, in these namespaces where it has one."""
+        group, plural = _KINDS[kind]
+        for namespace in namespaces or ("",):
+            where = f"/namespaces/{quote(namespace)}" if namespace else ""
+            right = f"{plural} in namespace {namespace}" if namespace else plural
+            snapshot.objects.setdefault(kind, []).extend(
+                {"kind": kind, **document} for document in self._list(right, f"{group}{where}/{plural}")
+            )
+
+    def _list(self, right: str, path: str, query: Optional[Mapping[str, str]] = None) -> Iterator[Mapping[str, Any]]:
+        try:
+            yield from list_all(self._get, path, query)
+        except ForbiddenError:
+            self._missing.append(right)
+
+    def check_rights(self) -> None:
+        """Raise when a right was missing, with all that are."""
+        if self._missing:
+            raise ApiError(
+                "capacity: the cluster does not let this user list "
+                + "; ".join(self._missing)
+                + ". Give the user of the kubeconfig the verb list on these, in a ClusterRole or Role, and run again"
+            )
+
+
+_KINDS = {
+    "LimitRange": ("/api/v1", "limitranges"),
+    "ResourceQuota": ("/api/v1", "resourcequotas"),
+    "Namespace": ("/api/v1", "namespaces"),
+    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
+    "PersistentVolume": ("/api/v1", "persistentvolumes"),
+    "StorageClass": ("/apis/storage.k8s.io/v1", "storageclasses"),
+    "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses"),
+    "RuntimeClass": ("/apis/node.k8s.io/v1", "runtimeclasses"),
+}

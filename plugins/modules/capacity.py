@@ -1,0 +1,285 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: capacity
+short_description: Say whether the pods of a manifest would be placed by the Kubernetes scheduler
+version_added: "0.1.0"
+author:
+  - Airgap Speech contributors (@airgap-speech)
+description:
+  - Places the pods of rendered manifests on the nodes of a cluster as the default scheduler would,
+    without creating anything, and answers with a verdict, the placements and the headroom,
+    or with the shortfalls in the scheduler's own words.
+  - Reads the cluster from its API, with get and list rights only, or from a file,
+    so that a cluster can be planned before it exists.
+  - Never fails because pods do not fit. It fails where a manifest is wrong, such as a quantity that is none,
+    and names the object and the field.
+  - Pods of the same release that run already and have not changed keep their places; its other pods are not counted.
+attributes:
+  check_mode:
+    description: The module reads only, so check mode is the same as a run.
+    support: full
+  diff_mode:
+    description: Nothing is changed, so there is no difference to show.
+    support: none
+options:
+  manifest:
+    description:
+      - Rendered manifests, as C(helm template) prints them.
+      - Exactly one of O(manifest) and O(manifest_file) is required.
+    type: str
+  manifest_file:
+    description: Path of a file with rendered manifests.
+    type: path
+  namespace:
+    description: Namespace of the objects that name none.
+    type: str
+    default: default
+  release:
+    description: Name of the Helm release. Its running pods are told by their label C(app.kubernetes.io/instance).
+    type: str
+    default: ""
+  kubeconfig:
+    description:
+      - Path of a kubeconfig of the cluster.
+      - Exactly one of O(kubeconfig) and O(cluster_file) is required.
+    type: path
+  context:
+    description: Context of the kubeconfig. The current one when left out.
+    type: str
+  cluster_file:
+    description:
+      - Path of a YAML file that describes the nodes. Either C(pools), a list of pools with C(name), C(count),
+        C(allocatable), C(labels) and C(taints), or Node objects (and Pods, and others) as
+        C(kubectl get -o yaml) writes them.
+    type: path
+requirements:
+  - PyYAML
+  - kubernetes (Python package), where O(kubeconfig) is used
+notes:
+  - What the module does not model, such as devices by claim (DRA), other schedulers and resource quotas,
+    is named in RV(not_modelled).
+"""
+
+EXAMPLES = r"""
+- name: Ask whether a release would be placed
+  airgap.speech.capacity:
+    manifest: "{{ rendered.command }}"
+    release: speech
+    namespace: speech
+    kubeconfig: ~/.kube/config
+  register: capacity
+
+- name: Plan for a cluster that does not exist yet
+  airgap.speech.capacity:
+    manifest_file: speech.yaml
+    namespace: speech
+    cluster_file: planned-nodes.yml
+"""
+
+RETURN = r"""
+verdict:
+  description:
+    - V(fits) when the pods find nodes in every order of ties, V(does_not_fit) when in none,
+      V(order_dependent) when in some.
+  returned: success
+  type: str
+  sample: does_not_fit
+fits:
+  description: Whether the verdict is V(fits).
+  returned: success
+  type: bool
+  sample: false
+message:
+  description: The verdict, the shortfalls and a table of the workloads, to read.
+  returned: success
+  type: str
+  sample: "capacity: release speech in namespace speech: does_not_fit: pods would stay pending (3 pods, 3 nodes)"
+shortfalls:
+  description: Workloads with pods that stay pending.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    workload:
+      description: Kind, namespace and name.
+      type: str
+      sample: Deployment speech/open-speech
+    pods:
+      description: How many of its pods stay pending.
+      type: int
+      sample: 1
+    message:
+      description: Why, in the scheduler's words.
+      type: str
+      sample: "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
+    details:
+      description: What the scheduler does not say, such as the taints and the most that a node has free.
+      type: list
+      elements: str
+      sample: ["a pod asks for 4 of cpu; the node with the most has 1500m free"]
+placements:
+  description: The workloads of the pods on each node, in the order of ties that is shown.
+  returned: success
+  type: dict
+  sample: {"worker-1": ["Deployment speech/open-speech"]}
+headroom:
+  description: How many more pods of each workload would find a node, each workload alone, at most 100.
+  returned: success
+  type: dict
+  sample: {"Deployment speech/open-speech": 2}
+not_modelled:
+  description: What bears on the places of the pods and was left out of the verdict.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Deployment speech/open-speech: resourceClaims: devices asked by claim (DRA)"]
+nodes:
+  description: Number of nodes.
+  returned: success
+  type: int
+  sample: 3
+pods:
+  description: Number of pods of the manifest, hooks left out.
+  returned: success
+  type: int
+  sample: 3
+kept:
+  description: Number of pods of the release that run already, have not changed and keep their places.
+  returned: success
+  type: int
+  sample: 0
+orders_tried:
+  description: Number of orders of ties that were followed to their end.
+  returned: success
+  type: int
+  sample: 4
+exhaustive:
+  description: Whether all orders of ties were tried; otherwise some were.
+  returned: success
+  type: bool
+  sample: true
+kubernetes_minor:
+  description: Minor version of the cluster, where it is known.
+  returned: success
+  type: int
+  sample: 36
+"""
+
+import json
+import traceback
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import as_result, assess, complete, describe
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
+from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import QuantityError
+from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import (
+    ApiError,
+    ForbiddenError,
+    Reader,
+    from_documents,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import SpecError
+
+Get = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
+
+
+def api_get(module: AnsibleModule, kubeconfig: str, context: Optional[str]) -> Get:
+    """A function that reads from the cluster of a kubeconfig."""
+    try:
+        from kubernetes import config
+        from urllib3.exceptions import HTTPError
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=traceback.format_exc())
+    try:
+        api = config.new_client_from_config(config_file=kubeconfig, context=context)
+    except (config.ConfigException, OSError) as error:
+        raise ApiError(
+            f"capacity: the kubeconfig {kubeconfig} cannot be used: {error};"
+            " give the path of one that reaches the cluster"
+        ) from None
+
+    def get(path: str, query: Mapping[str, str]) -> Mapping[str, Any]:
+        # The pool of connections and the credentials are the library's; its own calls differ from release to release.
+        headers = {"Accept": "application/json"}
+        for setting in api.configuration.auth_settings().values():
+            if setting.get("in") == "header" and setting.get("value"):
+                headers[setting["key"]] = setting["value"]
+        try:
+            response = api.rest_client.pool_manager.request(
+                "GET", api.configuration.host + path, fields=dict(query), headers=headers, timeout=60
+            )
+        except (HTTPError, OSError) as error:
+            raise ApiError(
+                f"capacity: the cluster of {kubeconfig} does not answer: {error};"
+                " see that its API server runs and is reached from here"
+            ) from None
+        if response.status == 403:
+            raise ForbiddenError(path)
+        if response.status != 200:
+            raise ApiError(
+                f"capacity: the cluster answered {response.status} {response.reason} to {path};"
+                f" see whether the user of {kubeconfig} is still valid"
+            )
+        return json.loads(response.data)
+
+    return get
+
+
+def read_text(path: str, what: str) -> str:
+    """The text of a file."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{what} {path}: it cannot be read: {error}; give the path of a text file") from None
+
+
+def run(module: AnsibleModule) -> Dict[str, Any]:
+    """Find the verdict."""
+    params = module.params
+    text = params["manifest"] if params["manifest"] is not None else read_text(params["manifest_file"], "manifest")
+    documents = load_documents(text)
+    namespace = params["namespace"]
+    if params["cluster_file"]:
+        snapshot = from_documents(load_documents(read_text(params["cluster_file"], "cluster file")))
+    else:
+        reader = Reader(api_get(module, params["kubeconfig"], params["context"]))
+        snapshot = complete(reader, reader.base(), documents, namespace)
+    verdict, manifest = assess(documents, namespace, snapshot, params["release"])
+    return as_result(verdict, describe(verdict, manifest, params["release"], namespace), snapshot.minor)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "manifest": {"type": "str"},
+            "manifest_file": {"type": "path"},
+            "namespace": {"type": "str", "default": "default"},
+            "release": {"type": "str", "default": ""},
+            "kubeconfig": {"type": "path"},
+            "context": {"type": "str"},
+            "cluster_file": {"type": "path"},
+        },
+        mutually_exclusive=[("manifest", "manifest_file"), ("kubeconfig", "cluster_file")],
+        required_one_of=[("manifest", "manifest_file"), ("kubeconfig", "cluster_file")],
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module)
+    except ImportError as error:
+        module.fail_json(msg=missing_required_lib(error.name or "PyYAML"), exception=traceback.format_exc())
+    except (SpecError, QuantityError, ApiError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

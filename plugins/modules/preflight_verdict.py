@@ -1,0 +1,218 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight_verdict
+short_description: Judge what preflight saw of hosts, cluster and releases
+version_added: "0.1.0"
+author:
+  - Airgap Speech contributors (@airgap-speech)
+description:
+  - Used by the role P(airgap.speech.preflight#role), which collects what this module judges.
+  - Tells every failure at once, each with the thing, the cause and the next step. Never fails because of them.
+attributes:
+  check_mode:
+    description: The module reads only, so check mode is the same as a run.
+    support: full
+  diff_mode:
+    description: Nothing is changed, so there is no difference to show.
+    support: none
+options:
+  hosts:
+    description: What M(airgap.speech.host_probe) answered for each host, by the host's name.
+    type: dict
+    default: {}
+  clock_skew_max:
+    description: Seconds that a clock may be off.
+    type: float
+    default: 30
+  kubernetes_version:
+    description: Version of the cluster. Empty where the cluster was not asked, or did not answer.
+    type: str
+    default: ""
+  kubernetes_min:
+    description: Oldest version that will do.
+    type: str
+    default: "1.30"
+  cluster_nodes:
+    description: Node objects of the cluster, for the images that they hold already.
+    type: list
+    elements: dict
+    default: []
+  lock_file:
+    description: Path of the lock of the bundle. Without it, disk is not judged.
+    type: path
+  registry_hosts:
+    description: Hosts of the registry.
+    type: list
+    elements: str
+    default: []
+  registry_dir:
+    description: Directory of the registry's data.
+    type: path
+  registry_bytes:
+    description: Bytes that the registry does not hold yet. All of the lock when left out.
+    type: int
+  nodes:
+    description: Hosts that are nodes of the cluster.
+    type: list
+    elements: str
+    default: []
+  images_dir:
+    description: Directory where nodes keep images.
+    type: path
+  images_factor:
+    description: How many times its size in the registry an image takes on a node, packed and unpacked.
+    type: float
+    default: 3
+  models_dir:
+    description: Directory of models on the nodes. Without it, models are not judged.
+    type: path
+  capacity:
+    description: For each release its C(name), C(namespace) and the C(result) of M(airgap.speech.capacity).
+    type: list
+    elements: dict
+    default: []
+  allow_order_dependent:
+    description: Whether a release may depend on the order in which equal nodes are chosen.
+    type: bool
+    default: false
+  passed:
+    description: What was found well before.
+    type: list
+    elements: str
+    default: []
+  failures:
+    description: What failed before, each with C(thing), C(cause) and C(next_step).
+    type: list
+    elements: dict
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Judge the clocks
+  airgap.speech.preflight_verdict:
+    hosts:
+      worker-1: "{{ hostvars['worker-1'].probe }}"
+  register: judged
+"""
+
+RETURN = r"""
+failures:
+  description: What must be put right.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    thing:
+      description: What it is about.
+      type: str
+      sample: host worker-1
+    cause:
+      description: What is wrong.
+      type: str
+      sample: its clock is 125.0 s behind the bastion's (allowed 30 s)
+    next_step:
+      description: What to do.
+      type: str
+      sample: set its clock, or start its time service (chrony, systemd-timesyncd), and run again
+passed:
+  description: What was found well, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["4 hosts answer: bastion, registry, worker-1, worker-2"]
+message:
+  description: All of it, to read.
+  returned: success
+  type: str
+  sample: "preflight: everything checked is well"
+"""
+
+import json
+from typing import Any, Dict, List, Mapping
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.airgap.speech.plugins.module_utils import preflight
+from ansible_collections.airgap.speech.plugins.module_utils.preflight import Failure, Findings, Need
+
+
+def needs(params: Mapping[str, Any], lock: Mapping[str, Any], probes: Mapping[str, Any]) -> List[Need]:
+    """The room that the bundle will want on each host."""
+    result = []
+    if params["registry_dir"]:
+        missing = params["registry_bytes"]
+        amount = preflight.lock_bytes(lock) if missing is None else missing
+        for host in params["registry_hosts"]:
+            result.append(Need(host, params["registry_dir"], amount, "the registry"))
+    for host in params["nodes"]:
+        probe = probes.get(host) or {}
+        if params["images_dir"]:
+            present = preflight.node_images(probe, host, params["cluster_nodes"])
+            amount = int(params["images_factor"] * preflight.image_need(lock, present))
+            result.append(Need(host, params["images_dir"], amount, "images"))
+        if params["models_dir"]:
+            used = int(((probe.get("paths") or {}).get(params["models_dir"]) or {}).get("used_bytes") or 0)
+            result.append(Need(host, params["models_dir"], preflight.model_need(lock, used), "models"))
+    return [need for need in result if need.amount]
+
+
+def judge(params: Mapping[str, Any]) -> Findings:
+    """Judge all that was seen."""
+    findings = Findings()
+    probes = preflight.check_hosts(findings, params["hosts"], params["clock_skew_max"])
+    findings.passed += params["passed"]
+    for item in params["failures"]:
+        findings.failures.append(Failure(str(item["thing"]), str(item["cause"]), str(item["next_step"])))
+    if params["kubernetes_version"]:
+        preflight.check_cluster(findings, params["kubernetes_version"], params["kubernetes_min"])
+    if params["lock_file"]:
+        try:
+            with open(params["lock_file"], encoding="utf-8") as stream:
+                lock = json.load(stream)
+        except (OSError, ValueError) as error:
+            findings.fail("bundle", f"its lock {params['lock_file']} cannot be read: {error}", "copy the bundle again")
+        else:
+            preflight.check_space(findings, needs(params, lock, probes), probes)
+    preflight.check_capacity(findings, params["capacity"], params["allow_order_dependent"])
+    return findings
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "hosts": {"type": "dict", "default": {}},
+            "clock_skew_max": {"type": "float", "default": 30},
+            "kubernetes_version": {"type": "str", "default": ""},
+            "kubernetes_min": {"type": "str", "default": "1.30"},
+            "cluster_nodes": {"type": "list", "elements": "dict", "default": []},
+            "lock_file": {"type": "path"},
+            "registry_hosts": {"type": "list", "elements": "str", "default": []},
+            "registry_dir": {"type": "path"},
+            "registry_bytes": {"type": "int"},
+            "nodes": {"type": "list", "elements": "str", "default": []},
+            "images_dir": {"type": "path"},
+            "images_factor": {"type": "float", "default": 3},
+            "models_dir": {"type": "path"},
+            "capacity": {"type": "list", "elements": "dict", "default": []},
+            "allow_order_dependent": {"type": "bool", "default": False},
+            "passed": {"type": "list", "elements": "str", "default": []},
+            "failures": {"type": "list", "elements": "dict", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    findings = judge(module.params)
+    failures: List[Dict[str, str]] = [
+        {"thing": failure.thing, "cause": failure.cause, "next_step": failure.next_step}
+        for failure in findings.failures
+    ]
+    module.exit_json(changed=False, failures=failures, passed=findings.passed, message=findings.message())
+
+
+if __name__ == "__main__":
+    main()
