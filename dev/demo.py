@@ -14,7 +14,7 @@ from pathlib import Path
 from .journey import CHECKOUT, HOME_INSIDE, Journey, JourneyError, Step
 
 SENTENCE = "The patient was admitted this morning with a mild fever and a sore throat."
-REPORT_INSIDE = f"{HOME_INSIDE}/.airgap/reports/site.json"
+REPORT_INSIDE = f"{HOME_INSIDE}/.airgap/reports/report.json"
 
 
 def walk(journey: Journey, text: str, audio: Path | None) -> dict[str, object]:
@@ -35,7 +35,7 @@ def walk(journey: Journey, text: str, audio: Path | None) -> dict[str, object]:
     if audio:
         heard = f"{HOME_INSIDE}/recording{audio.suffix}"
         journey.copy(audio, heard)
-        said["smoke_test_audio"] = heard
+        said = {"smoke_test_audio": heard, "smoke_test_audio_text": text}
     add(journey.site("-e", json.dumps(said)))
     inside_seconds = time.monotonic() - inside_since
     site = json.loads(journey.read(REPORT_INSIDE))
@@ -48,7 +48,7 @@ def walk(journey: Journey, text: str, audio: Path | None) -> dict[str, object]:
         "word_error_rate": site["word_error_rate"],
         "images": site["images"],
         "bytes": site["bytes"],
-        "egress_packets": egress["packets"],
+        "egress_packets": egress["packets_total"],
         "egress_names": egress["names"],
     }
 

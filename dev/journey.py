@@ -18,11 +18,21 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .sentence import random_sentence
+
 CHECKOUT = Path(__file__).resolve().parents[1]
+VENV_BIN = Path(sys.executable).parent
 INVENTORY = "inventories/sandbox"
 BUNDLE_INSIDE = "/media/bundle"
 HOME_INSIDE = "/home/ops"
-RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)", re.M)
+# How many changes a step made, as it says itself: the play recap, or the last line of the sandbox and of setup.sh.
+CHANGES = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)|: (\d+) changes$", re.M)
+
+READ_MANY = """
+import json, pathlib, sys
+files = (path for path in pathlib.Path(sys.argv[1]).rglob("*") if path.is_file())
+print(json.dumps({str(path): path.read_text() for path in files}))
+"""
 
 
 class JourneyError(Exception):
@@ -60,7 +70,7 @@ class Journey:
         return [sys.executable, "-m", "sandbox", command, "--name", self.name, *arguments]
 
     def sandbox(self) -> Step:
-        return self._walk("sandbox", self.sandbox_argv("up", "--subnet", self.subnet), marker="changed: ")
+        return self._walk("sandbox", self.sandbox_argv("up", "--subnet", self.subnet))
 
     def bundle(self, *arguments: str) -> Step:
         """Outside: the signed bundle of the sandbox's inventory."""
@@ -94,12 +104,16 @@ class Journey:
         """Inside: the bare bastion becomes a controller."""
         signers = ("--signers", f"{HOME_INSIDE}/allowed_signers")
         argv = self.inside_argv(f"{BUNDLE_INSIDE}/setup.sh", *(arguments or signers))
-        return self._walk("setup", argv, marker="changed: ")
+        return self._walk("setup", argv)
 
     def playbook(self, playbook: str, *arguments: str) -> Step:
         """Inside: one of our playbooks, by its FQCN."""
         argv = [f"{HOME_INSIDE}/.airgap/bin/ansible-playbook", playbook, "-i", f"{HOME_INSIDE}/inventory", *arguments]
         return self._walk(playbook.rsplit(".", 1)[-1], self.inside_argv(*argv))
+
+    def predict(self, *arguments: str) -> Step:
+        """What site.yml would do."""
+        return self.site("--check", "--diff", *arguments)
 
     def site(self, *arguments: str) -> Step:
         return self.playbook("airgap.speech.site", *arguments)
@@ -107,6 +121,11 @@ class Journey:
     def read(self, path: str) -> str:
         """The text of a file on the bastion."""
         return self._capture(self.inside_argv("cat", path))
+
+    def read_many(self, directory: str) -> dict[str, str]:
+        """The text of every file below a directory of the bastion, by its path."""
+        found: dict[str, str] = json.loads(self._capture(self.inside_argv("python3", "-c", READ_MANY, directory)))
+        return found
 
     def copy(self, source: Path, target: str) -> None:
         """A file or folder of this machine to the bastion."""
@@ -126,8 +145,8 @@ class Journey:
             raise JourneyError(f"{' '.join(argv[2:])}: exit status {done.returncode}")
         return done.stdout
 
-    def _walk(self, name: str, argv: list[str], marker: str = "") -> Step:
-        """Runs argv, shows and keeps its output. Changes: from the play recap, or the lines that start with the marker."""
+    def _walk(self, name: str, argv: list[str]) -> Step:
+        """Runs argv, shows its output as it comes and keeps it."""
         started = time.monotonic()
         kept = []
         with subprocess.Popen(
@@ -136,15 +155,18 @@ class Journey:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": f"{VENV_BIN}:{os.environ['PATH']}"},
         ) as process:
             for line in process.stdout or ():
                 sys.stdout.write(line)
                 sys.stdout.flush()
                 kept.append(line)
         output = "".join(kept)
+        logs = self.work / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / f"{time.strftime('%H%M%S', time.gmtime())}-{name}.log").write_text(output)
         seconds = time.monotonic() - started
-        changed = output.count(f"\n{marker}") if marker else sum(map(int, RECAP.findall(output)))
+        changed = sum(int(recap or said) for recap, said in CHANGES.findall(output))
         if process.returncode:
             raise JourneyError(f"{name}: exit status {process.returncode}")
         return Step(name, seconds, changed, output)
@@ -152,12 +174,15 @@ class Journey:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=["sandbox", "bundle", "carry", "setup", "site"])
+    parser.add_argument("step", choices=["sandbox", "bundle", "carry", "setup", "predict", "site"])
     parser.add_argument("--name", default="airgap")
     parser.add_argument("--work", type=Path, default=Journey.work)
+    parser.add_argument("--random-sentence", action="store_true", help="what the smoke test says")
     parser.add_argument("arguments", nargs="*", help="more arguments for the step, after --")
     options = parser.parse_args()
-    journey = Journey(name=options.name, work=options.work)
+    if options.random_sentence:
+        options.arguments += ["-e", json.dumps({"smoke_test_text": random_sentence()})]
+    journey = Journey(name=options.name, work=options.work.resolve())
     try:
         step: Step = getattr(journey, options.step)(*options.arguments)
     except JourneyError as error:

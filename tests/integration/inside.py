@@ -1,0 +1,67 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands inside the sandbox, for the integration tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+from dev.journey import CHECKOUT, HOME_INSIDE, Journey
+
+HOSTS = ("bastion", "registry", "control-plane", "worker-1")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed and how it ended."""
+
+    rc: int
+    text: str
+
+
+class Inside:
+    """Commands inside the sandbox; what they print is kept with the journey's logs, for the search for secrets."""
+
+    def __init__(self, journey: Journey) -> None:
+        self.journey = journey
+        self._kept = journey.work / "logs" / "tests.log"
+
+    def on(self, host: str, *argv: str, user: str = "", stdin: str = "") -> Done:
+        as_user = ("--user", user) if user else ()
+        done = subprocess.run(
+            self.journey.sandbox_argv("exec", *as_user, host, "--", *argv),
+            cwd=CHECKOUT,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        with self._kept.open("a") as kept:
+            kept.write(f"$ {host}: {' '.join(argv)}\n{done.stdout}\n")
+        return Done(done.returncode, done.stdout)
+
+    def playbook(self, name: str, *arguments: str, **extra: object) -> Done:
+        argv = [
+            f"{HOME_INSIDE}/.airgap/bin/ansible-playbook",
+            f"airgap.speech.{name}",
+            "-i",
+            f"{HOME_INSIDE}/inventory",
+        ]
+        return self.on("bastion", *argv, "-e", json.dumps(extra), *arguments)
+
+    def kubectl(self, *argv: str, stdin: str = "") -> Done:
+        return self.on("bastion", f"{HOME_INSIDE}/.airgap/bin/kubectl", *argv, stdin=stdin)
+
+    def kubectl_json(self, *argv: str) -> dict[str, object]:
+        done = self.kubectl(*argv, "-o", "json")
+        assert done.rc == 0, done.text
+        answer: dict[str, object] = json.loads(done.text)
+        return answer
+
+    def logs(self, name: str) -> list[str]:
+        """The kept outputs of a step, oldest first."""
+        return [path.read_text() for path in sorted((self.journey.work / "logs").glob(f"*-{name}.log"))]
