@@ -1,0 +1,3 @@
+module airgap.speech/sandbox/pause
+
+go 1.26.0
