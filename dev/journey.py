@@ -89,6 +89,7 @@ class Journey:
     def carry(self) -> Step:
         """The disc goes through the door: the bundle by copy; inventory and signers come from the operator."""
         started = time.monotonic()
+        self._capture(self.inside_argv("find", BUNDLE_INSIDE, "-mindepth", "1", "-delete"))
         for source, target in (
             (self.bundle_directory, BUNDLE_INSIDE),
             (CHECKOUT / INVENTORY, f"{HOME_INSIDE}/inventory"),
@@ -106,14 +107,14 @@ class Journey:
         argv = self.inside_argv(f"{BUNDLE_INSIDE}/setup.sh", *(arguments or signers))
         return self._walk("setup", argv)
 
-    def playbook(self, playbook: str, *arguments: str) -> Step:
+    def playbook(self, playbook: str, *arguments: str, name: str = "") -> Step:
         """Inside: one of our playbooks, by its FQCN."""
         argv = [f"{HOME_INSIDE}/.airgap/bin/ansible-playbook", playbook, "-i", f"{HOME_INSIDE}/inventory", *arguments]
-        return self._walk(playbook.rsplit(".", 1)[-1], self.inside_argv(*argv))
+        return self._walk(name or playbook.rsplit(".", 1)[-1], self.inside_argv(*argv))
 
     def predict(self, *arguments: str) -> Step:
         """What site.yml would do."""
-        return self.site("--check", "--diff", *arguments)
+        return self.playbook("airgap.speech.site", "--check", "--diff", *arguments, name="predict")
 
     def site(self, *arguments: str) -> Step:
         return self.playbook("airgap.speech.site", *arguments)
