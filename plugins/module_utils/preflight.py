@@ -133,7 +133,7 @@ def node_images(probe: Mapping[str, Any], host: str, nodes: Sequence[Mapping[str
         host,
         host.split(".", maxsplit=1)[0],
         str(probe.get("hostname", "")),
-        str(probe.get("hostname", "")).split(".")[0],
+        str(probe.get("hostname", "")).split(".", maxsplit=1)[0],
     }
     for node in nodes:
         status = node.get("status") or {}

@@ -450,14 +450,14 @@ class Registries:
             entry = dict(self.hosts.get(host) or {})
             password = None
             if entry.get("password_file"):
-                with open(os.path.expanduser(str(entry["password_file"])), encoding="utf-8") as handle:
+                with open(making.expanded(str(entry["password_file"])), encoding="utf-8") as handle:
                     password = handle.read().rstrip("\r\n")
             ca_file = entry.get("ca_file")
             self.open[host] = Registry(
                 str(entry.get("endpoint") or HOSTS.get(host, host)),
                 username=entry.get("username"),
                 password=password,
-                ca_file=os.path.expanduser(str(ca_file)) if ca_file else None,
+                ca_file=making.expanded(str(ca_file)) if ca_file else None,
                 prefix=str(entry.get("prefix") or ""),
                 plain_http=bool(entry.get("plain_http")),
             )
@@ -607,7 +607,7 @@ def specification(module):
         builds=[making.BuildSpec(**item) for item in params["builds"]],
         images=[making.ExtraImage(**item) for item in params["images"]],
         models=[making.ModelSpec(**item) for item in params["models"]],
-        tools={str(name): os.path.expanduser(str(path)) for name, path in params["tools"].items()},
+        tools={str(name): making.expanded(str(path)) for name, path in params["tools"].items()},
         collections=params["collections"],
         collections_requirements=params["collections_requirements"] or "",
         controller_requirements=params["controller_requirements"] or "",

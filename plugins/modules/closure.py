@@ -125,7 +125,6 @@ pods:
   sample: 2
 """
 
-import os
 import traceback
 from dataclasses import asdict
 
@@ -240,7 +239,7 @@ def main():
     params = module.params
     result = {"changed": False, "images": [], "count": 0, "missing": []}
     try:
-        lock = load(os.path.expanduser(params["bundle"]))
+        lock = load(params["bundle"])
         registry = connect(params)
         if params["phase"] == "before":
             entries = look_before(params, lock, registry)

@@ -231,7 +231,7 @@ def summary_of(plan: Plan, done: PushResult, seconds: float, check: bool) -> str
     there = len(plan.images) - plan.pending
     if not plan.changed:
         return f"All {there} items already there"
-    amount = f"{plan.pending} items, {human_bytes(done.bytes_sent)}"
+    amount = f"{plan.pending} items, {human_bytes(done.bytes_sent)} ({done.bytes_sent} bytes)"
     head = f"Would mirror {amount}" if check else f"Mirrored {amount} in {seconds:.1f} s"
     return f"{head}, {there} already there"
 

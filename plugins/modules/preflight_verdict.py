@@ -201,7 +201,7 @@ def main() -> None:
             "models_dir": {"type": "path"},
             "capacity": {"type": "list", "elements": "dict", "default": []},
             "allow_order_dependent": {"type": "bool", "default": False},
-            "passed": {"type": "list", "elements": "str", "default": []},
+            "passed": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "failures": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,

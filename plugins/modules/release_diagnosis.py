@@ -114,7 +114,6 @@ text:
   sample: "release speech in namespace speech: 1 pod(s) not ready"
 """
 
-import os
 import traceback
 from typing import Any
 
@@ -204,7 +203,7 @@ def main() -> None:
     )
     if KUBERNETES_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_ERROR)
-    kubeconfig = os.path.expanduser(module.params["kubeconfig"])
+    kubeconfig = module.params["kubeconfig"]
     try:
         core = client.CoreV1Api(config.new_client_from_config(kubeconfig))
         result = look(core, module.params)

@@ -23,8 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import yaml
-
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import artifacts, pypi
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import (
     read_chunks,
@@ -61,6 +59,11 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sh
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout, LayoutError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
 
+try:
+    import yaml
+except ImportError:  # the modules say so
+    yaml = None  # type: ignore[assignment]
+
 # Raised when what is made of the same inputs changes, so that an older cache is not taken for it.
 BUILD_FORMAT = "build/v1"
 MODEL_FORMAT = "model/v1"
@@ -75,6 +78,11 @@ INSTALLER_PARTS = (
 
 Run = Callable[[list[str]], "tuple[int, str, str]"]
 Say = Callable[[str], None]
+
+
+def expanded(path: str) -> str:
+    """A path inside a free-form argument, which no argument specification expands."""
+    return os.path.expanduser(path)
 
 
 class MakerError(Exception):

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference, ReferenceInvalid
+
+try:
+    import yaml
+except ImportError:  # the modules say so
+    yaml = None  # type: ignore[assignment]
 
 ALWAYS = "always"
 TEST = "test"

@@ -815,7 +815,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = parser.parse_args(argv)
 
     def say(line: str) -> None:
-        print(line, flush=True)
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
     try:
         config = json.loads(_read_text(arguments.config, "configuration"))
@@ -860,7 +861,3 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         with open(arguments.result_file, "w", encoding="utf-8") as stream:
             stream.write(text)
     return 1 if "error" in result else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -762,6 +762,13 @@ class Registry:
         thing = self.name(repo, digest)
         start = fileobj.tell() if fileobj.seekable() else 0
         scopes = self._scopes(repo, "pull,push")
+        gone = [0]  # of the try under way
+
+        def tell(count: int) -> None:
+            gone[0] += count
+            if sent is not None:
+                sent(count)
+
         attempt, logins = 0, 0
         while True:
             opened = self._call(thing, "POST", self._path(repo, "blobs/uploads/"), scopes)
@@ -770,13 +777,6 @@ class Registry:
                 self._refuse(opened, thing)
             scheme, host, target = self._upload_target(thing, location)
             target += ("&" if "?" in target else "?") + "digest=" + urllib.parse.quote(digest, safe=":")
-            gone = [0]
-
-            def tell(count: int, gone: list[int] = gone) -> None:
-                gone[0] += count
-                if sent is not None:
-                    sent(count)
-
             wait: Optional[float] = None
             try:
                 answer = self._put_stream(thing, scheme, host, target, scopes, fileobj, start, size, tell)

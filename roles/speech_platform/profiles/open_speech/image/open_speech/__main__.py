@@ -16,8 +16,9 @@ from .errors import EX_CONFIG, StartError
 
 def main() -> int:
     logs.configure()
-    # No library may look up a model on a hub, whatever the image's environment says.
+    # No library may look up a model on a hub or report home, whatever the image's environment says.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         config = Config.from_env(os.environ)
         os.environ.setdefault("OMP_NUM_THREADS", str(config.threads))
