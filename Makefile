@@ -68,10 +68,10 @@ test-unit: venv ## unit tests, the speech server's with its real models among th
 
 .PHONY: test-way
 test-way: venv ## the whole way on the sandbox (molecule's default scenario)
-	$(bin)/molecule test
+	$(bin)/molecule test; status=$$?; cat build/way/integration.txt 2>/dev/null; exit $$status
 
 .PHONY: bench
-bench: venv ## times of the way, from the last demo
+bench: venv ## measure the way on the sandbox of the last demo
 	$(bin)/python -m dev.bench
 
 .PHONY: lock

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,7 +27,10 @@ INVENTORY = "inventories/sandbox"
 BUNDLE_INSIDE = "/media/bundle"
 HOME_INSIDE = "/home/ops"
 # How many changes a step made, as it says itself: the play recap, or the last line of the sandbox and of setup.sh.
-CHANGES = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)|: (\d+) changes$", re.M)
+CHANGES = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)|: (\d+) changes$|^controller: (changed)", re.M)
+
+# Prints the lines of a file as they are added, until its input ends (a container's processes outlive `docker exec`).
+FOLLOW = ': > "$1"; tail -n 0 -F "$1" 2>/dev/null & cat >/dev/null; kill $!'
 
 READ_MANY = """
 import json, pathlib, sys
@@ -78,13 +82,16 @@ class Journey:
         outside = self.work / "outside.yml"
         outside.write_text(self._capture(self.sandbox_argv("vars")))
         outside.chmod(0o600)
+        progress = str(self.work / "progress")
         argv = ["ansible-playbook", "playbooks/bundle.yml", "-i", INVENTORY, "-e", f"@{outside}"]
         paths = {
+            "bundle_progress_file": progress,
             "airgap_bundle": str(self.bundle_directory),
             "bundle_signing_key": str(self.work / "signing" / "key"),
             "bundle_signers_file": str(self.work / "signing" / "allowed_signers"),
         }
-        return self._walk("bundle", [*argv, "-e", json.dumps(paths), *arguments])
+        follow = ["sh", "-c", FOLLOW, "follow", progress]
+        return self._walk("bundle", [*argv, "-e", json.dumps(paths), *arguments], follow)
 
     def carry(self) -> Step:
         """The disc goes through the door: the bundle by copy; inventory and signers come from the operator."""
@@ -107,17 +114,21 @@ class Journey:
         argv = self.inside_argv(f"{BUNDLE_INSIDE}/setup.sh", *(arguments or signers))
         return self._walk("setup", argv)
 
-    def playbook(self, playbook: str, *arguments: str, name: str = "") -> Step:
+    def playbook(self, playbook: str, *arguments: str, name: str = "", follow: Sequence[str] = ()) -> Step:
         """Inside: one of our playbooks, by its FQCN."""
         argv = [f"{HOME_INSIDE}/.airgap/bin/ansible-playbook", playbook, "-i", f"{HOME_INSIDE}/inventory", *arguments]
-        return self._walk(name or playbook.rsplit(".", 1)[-1], self.inside_argv(*argv))
+        return self._walk(name or playbook.rsplit(".", 1)[-1], self.inside_argv(*argv), follow)
 
     def predict(self, *arguments: str) -> Step:
         """What site.yml would do."""
         return self.playbook("airgap.speech.site", "--check", "--diff", *arguments, name="predict")
 
     def site(self, *arguments: str) -> Step:
-        return self.playbook("airgap.speech.site", *arguments)
+        progress = f"{HOME_INSIDE}/.airgap/mirror-progress"
+        argv = ["-e", json.dumps({"image_mirror_progress_file": progress}), *arguments]
+        return self.playbook(
+            "airgap.speech.site", *argv, follow=self.inside_argv("sh", "-c", FOLLOW, "follow", progress)
+        )
 
     def read(self, path: str) -> str:
         """The text of a file on the bastion."""
@@ -146,10 +157,11 @@ class Journey:
             raise JourneyError(f"{' '.join(argv[2:])}: exit status {done.returncode}")
         return done.stdout
 
-    def _walk(self, name: str, argv: list[str]) -> Step:
-        """Runs argv, shows its output as it comes and keeps it."""
+    def _walk(self, name: str, argv: list[str], follow: Sequence[str] = ()) -> Step:
+        """Runs argv, shows its output as it comes and keeps it; `follow` shows the progress of long steps meanwhile."""
         started = time.monotonic()
         kept = []
+        watcher = subprocess.Popen(follow, cwd=CHECKOUT, stdin=subprocess.PIPE) if follow else None
         with subprocess.Popen(
             argv,
             cwd=CHECKOUT,
@@ -162,12 +174,14 @@ class Journey:
                 sys.stdout.write(line)
                 sys.stdout.flush()
                 kept.append(line)
+        if watcher:
+            watcher.communicate()
         output = "".join(kept)
         logs = self.work / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         (logs / f"{time.strftime('%H%M%S', time.gmtime())}-{name}.log").write_text(output)
         seconds = time.monotonic() - started
-        changed = sum(int(recap or said) for recap, said in CHANGES.findall(output))
+        changed = sum(1 if setup else int(recap or said) for recap, said, setup in CHANGES.findall(output))
         if process.returncode:
             raise JourneyError(f"{name}: exit status {process.returncode}")
         return Step(name, seconds, changed, output)

@@ -38,6 +38,7 @@ class Inside:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             check=False,
         )
         with self._kept.open("a") as kept:

@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from dev.journey import CHECKOUT, HOME_INSIDE, Journey
+from dev.journey import HOME_INSIDE, Journey
+from sandbox import recorder
 from tests.integration.inside import HOSTS, Inside
 
 SECRETS = f"{HOME_INSIDE}/.airgap/secrets"
@@ -49,9 +46,8 @@ def search(where: str, text: bytes, secrets: dict[str, str]) -> None:
 
 def test_command_lines(secrets: dict[str, str]) -> None:
     """The recorder saw every command of this machine and its containers since before the bundle was made."""
-    argv = [sys.executable, "-m", "sandbox", "recorder", "status"]
-    status = json.loads(subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
-    kept = Path(status["file"]).read_bytes()
+    assert recorder.status()["running"], "start it before the bundle is made: python -m sandbox recorder start"
+    kept = recorder.recorded_file().read_bytes()
     assert b"ansible-playbook" in kept and b"setup.sh" in kept and b"helm" in kept, "the recorder missed the run"
     search("the command lines", kept, secrets)
 
