@@ -12,7 +12,6 @@ bin := .venv/bin
 SANDBOX := $(bin)/python -m sandbox
 # Our roles and modules are found by their FQCN; nothing is looked up on a network.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help

@@ -460,7 +460,11 @@ def setup(bundle: Path, *args: str, **env: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_setup_makes_a_controller(carried: tuple[Path, str], site: Site, tmp_path: Path) -> None:
+def test_setup_makes_a_controller(
+    carried: tuple[Path, str], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANSIBLE_COLLECTIONS_PATH", raising=False)  # the wrappers put it behind their own
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
     bundle, fingerprint = carried
     prefix = tmp_path / "home dir" / "airgap"
     moved = tmp_path / "carried"
