@@ -43,6 +43,7 @@ test: lint test-sanity test-unit test-way ## all tests
 
 .PHONY: test-full
 test-full: test ## all tests, and the heavier runs
+	$(bin)/pytest tests/full
 
 .PHONY: lint
 lint: venv ## ruff, mypy, yamllint, shellcheck, ansible-lint, the changelog, role specifications
