@@ -22,7 +22,7 @@ def sandbox(journey: Journey, command: str, *arguments: str) -> subprocess.Compl
 def test_up_again_changes_nothing(journey: Journey) -> None:
     done = sandbox(journey, "up")
     assert done.returncode == 0, done.stderr
-    assert "nothing changed" in done.stdout, done.stdout
+    assert "nothing changed" in done.stderr, done.stderr
 
 
 def test_an_address_range_in_use(journey: Journey) -> None:
