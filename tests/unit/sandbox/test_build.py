@@ -12,19 +12,36 @@ from sandbox.cluster import ADDONS, manifest
 from sandbox.settings import parse_settings, versions
 
 TOOLS = versions()["go"]
+GO_MODS = {path.parent: path.read_text() for path in build.GO_DIR.rglob("go.mod")}
 
 
 @pytest.mark.parametrize("tool", [tool for tool, spec in TOOLS.items() if "module" in spec])
 def test_versions_are_those_of_the_go_mod(tool: str) -> None:
-    go_mod = (build.GO_DIR / tool / "go.mod").read_text()
     spec = TOOLS[tool]
-    assert re.search(
-        rf"^\s*(require )?{re.escape(spec['module'])} {re.escape(spec['module_version'])}\b", go_mod, re.MULTILINE
+    required = dict(re.findall(r"^\t(\S+) (v\S+)", GO_MODS[build.module_dir(tool)], re.MULTILINE))
+    assert required[spec["module"]] == spec["module_version"]
+
+
+def test_every_program_of_the_checkout_is_built() -> None:
+    ours = {f"./{path.parent.name}" for path in build.GO_DIR.glob("*/main.go")}
+    assert ours == {package for spec in TOOLS.values() for package in spec["packages"].values() if package[0] == "."}
+    for package in ours:  # tool_key reads the sources of go/<tool>/
+        assert package.removeprefix("./") in TOOLS
+
+
+def test_kubernetes_modules_have_the_version_of_kubernetes() -> None:
+    for go_mod in GO_MODS.values():
+        replaced = re.findall(r"^\tk8s\.io/\S+ => k8s\.io/\S+ (v0\.\d+\.\d+)$", go_mod, re.MULTILINE)
+        assert set(replaced) == {TOOLS["kubernetes"]["module_version"].replace("v1.", "v0.", 1)}
+
+
+def test_modules_share_versions() -> None:
+    """What two go.mod have at different versions is compiled twice."""
+    one, *others = (
+        dict(re.findall(r"^\t(\S+) (v\S+)", go_mod, re.MULTILINE)) for _path, go_mod in sorted(GO_MODS.items())
     )
-
-
-def test_every_module_of_the_checkout_is_built() -> None:
-    assert {path.parent.name for path in build.GO_DIR.glob("*/go.mod")} == set(TOOLS)
+    for other in others:
+        assert not {name for name in one.keys() & other.keys() if one[name] != other[name]}
 
 
 @pytest.mark.parametrize(
@@ -41,15 +58,11 @@ def test_found_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "package", "name"),
-    [
-        ("etcd", "go.etcd.io/etcd/server/v3", "server"),
-        ("pause", ".", "pause"),
-        ("helm", "helm.sh/helm/v4/cmd/helm", "helm"),
-    ],
+    ("package", "name"),
+    [("go.etcd.io/etcd/server/v3", "server"), ("./pause", "pause"), ("helm.sh/helm/v4/cmd/helm", "helm")],
 )
-def test_program_name(tool: str, package: str, name: str) -> None:
-    assert build.program_name(tool, package) == name
+def test_program_name(package: str, name: str) -> None:
+    assert build.program_name(package) == name
 
 
 def test_key_follows_the_content(monkeypatch: pytest.MonkeyPatch) -> None:

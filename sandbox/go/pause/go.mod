@@ -1,3 +1,0 @@
-module airgap.speech/sandbox/pause
-
-go 1.26.0
