@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .sentence import random_sentence
 
@@ -146,8 +147,8 @@ class Journey:
     def zero_egress(self) -> None:
         self._capture(self.sandbox_argv("egress", "--zero"))
 
-    def egress(self) -> dict[str, object]:
-        report: dict[str, object] = json.loads(self._capture(self.sandbox_argv("egress")))
+    def egress(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self._capture(self.sandbox_argv("egress")))
         return report
 
     def _capture(self, argv: list[str]) -> str:

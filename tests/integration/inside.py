@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 from dev.journey import CHECKOUT, HOME_INSIDE, Journey
 
@@ -57,10 +58,10 @@ class Inside:
     def kubectl(self, *argv: str, stdin: str = "") -> Done:
         return self.on("bastion", f"{HOME_INSIDE}/.airgap/bin/kubectl", *argv, stdin=stdin)
 
-    def kubectl_json(self, *argv: str) -> dict[str, object]:
+    def kubectl_json(self, *argv: str) -> dict[str, Any]:
         done = self.kubectl(*argv, "-o", "json")
         assert done.rc == 0, done.text
-        answer: dict[str, object] = json.loads(done.text)
+        answer: dict[str, Any] = json.loads(done.text)
         return answer
 
     def logs(self, name: str) -> list[str]:

@@ -62,7 +62,7 @@ def test_setup_again_changes_nothing(journey: Journey) -> None:
 def test_every_pod_of_the_release_runs(inside: Inside) -> None:
     pods = inside.kubectl_json("get", "pods", "-n", "speech", "-l", "app.kubernetes.io/instance=speech")
     components = set()
-    for pod in pods["items"]:  # type: ignore[attr-defined]
+    for pod in pods["items"]:
         components.add(pod["metadata"]["labels"].get("app.kubernetes.io/component"))
         for status in pod["status"].get("containerStatuses", []):
             assert status["imageID"].startswith("registry.airgap.internal:5000/"), status

@@ -37,7 +37,7 @@ def refused(done: Done, *words: str) -> None:
 
 
 def namespaces(inside: Inside) -> set[str]:
-    return {item["metadata"]["name"] for item in inside.kubectl_json("get", "namespaces")["items"]}  # type: ignore[attr-defined]
+    return {item["metadata"]["name"] for item in inside.kubectl_json("get", "namespaces")["items"]}
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_an_image_missing_from_the_registry(inside: Inside, without_speech_image
 def test_no_model_is_refused_by_the_service(inside: Inside) -> None:
     """An empty volume: one clear line, and exit status 78."""
     deployment = inside.kubectl_json("get", "deployment", "speech-stt", "-n", "speech")
-    spec = deployment["spec"]["template"]["spec"]  # type: ignore[index]
+    spec = deployment["spec"]["template"]["spec"]
     spec["restartPolicy"] = "Never"
     container = spec["containers"][0]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -199,7 +199,7 @@ def test_no_model_is_refused_by_the_service(inside: Inside) -> None:
         )
         assert ended.rc == 0, ended.text
         status = inside.kubectl_json("get", "pod", "no-model", "-n", "speech")["status"]
-        assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 78  # type: ignore[index]
+        assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 78
         log = inside.kubectl("logs", "no-model", "-n", "speech").text
         assert "whisper-tiny-en" in log and "model.json" in log, log
     finally:
@@ -236,5 +236,5 @@ def test_no_way_out(inside: Inside, journey: Journey, host: str, target: str) ->
     assert "refused:" in done.text and "CONNECTED" not in done.text, done.text
     packets = journey.egress()["packets"]
     kind = "upstream" if target == "upstream" else "public"
-    assert packets[kind] > 0, packets  # type: ignore[index]
+    assert packets[kind] > 0, packets
     journey.zero_egress()

@@ -58,7 +58,7 @@ def test_simulated_pools(journey: Journey, inside: Inside, tmp_path: Path) -> No
         made = sandbox(journey, "pools", str(pools))
         assert made.returncode == 0, made.stderr
         nodes = inside.kubectl_json("get", "nodes", "-l", "nvidia.com/gpu.product=L4")["items"]
-        assert [node["status"]["allocatable"]["nvidia.com/gpu"] for node in nodes] == ["1"] * 3  # type: ignore[attr-defined]
+        assert [node["status"]["allocatable"]["nvidia.com/gpu"] for node in nodes] == ["1"] * 3
     finally:
         pools.write_text("[]\n")
         gone = sandbox(journey, "pools", str(pools))
