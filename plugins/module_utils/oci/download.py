@@ -1,0 +1,180 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Blobs from a registry: streamed, and taken up again where a connection was cut."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Generator, Sequence
+from typing import Optional, Union
+
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import parse_digest
+from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
+    Answer,
+    Cut,
+    RegistryError,
+    cause_of,
+    describe,
+    retry_after,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.oci.session import (
+    REDIRECTS,
+    RETRY_STATUS,
+    USER_AGENT,
+    Session,
+)
+
+CHUNK = 1 << 20
+
+
+class Blob:
+    """The body of a blob, as a stream."""
+
+    def __init__(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, keep: bool) -> None:
+        self._response = response
+        self._connection = connection
+        self._keep = keep
+
+    def read(self, count: int) -> bytes:
+        """Up to I(count) bytes; empty at the end."""
+        return self._response.read(count)
+
+    def readinto(self, buffer: Union[bytearray, memoryview]) -> int:
+        """Fill a buffer; 0 at the end."""
+        return self._response.readinto(buffer)
+
+    def close(self) -> None:
+        """End it. What was not read to its end costs the connection."""
+        if not self._keep or not self._response.isclosed():
+            self._connection.close()
+        self._response.close()
+
+    def __enter__(self) -> Blob:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class Downloads(Session):
+    """The part of a registry that hands out blobs."""
+
+    def open_blob(self, repo: str, digest: str, offset: int = 0) -> Blob:
+        """The bytes of a blob from I(offset) on, following redirects without the login."""
+        parse_digest(digest)
+        thing = self.name(repo, digest)
+        scopes = self._scopes(repo, "pull")
+        attempt, logins = 0, 0
+        while True:
+            scheme, host, target = self._scheme, self.endpoint, self._path(repo, f"blobs/{digest}")
+            wait: Optional[float] = None
+            try:
+                for _hop in range(6):
+                    response, connection = self._start_get(thing, scheme, host, target, scopes, offset)
+                    location = response.getheader("location")
+                    if response.status not in REDIRECTS or not location:
+                        break
+                    self._drain(response, connection, thing)
+                    scheme, host, target = self._follow(thing, scheme, host, target, location)
+                if response.status in (200, 206):
+                    blob = Blob(response, connection, not response.will_close)
+                    if offset and response.status == 200:
+                        self._skip(blob, offset)
+                    return blob
+                answer = self._drain(response, connection, thing)
+                if (
+                    answer.status == 401
+                    and logins < 2
+                    and self._accept_challenge(answer.headers.get("www-authenticate"), scopes)
+                ):
+                    logins += 1
+                    continue
+                if answer.status not in RETRY_STATUS:
+                    self._refuse(answer, thing)
+                cause, kind = cause_of(answer), "busy" if answer.status in (429, 503) else "server"
+                wait = retry_after(answer.headers.get("retry-after"))
+            except Cut as error:
+                cause, kind = f"the connection was cut ({error})", "cut"
+            except RegistryError as error:
+                if not (error.absent and self._answered):
+                    raise
+                cause, kind = error.cause, error.kind
+            attempt += 1
+            self._pause(thing, attempt, wait, cause, kind)
+
+    def _start_get(
+        self, thing: str, scheme: str, host: str, target: str, scopes: Sequence[str], offset: int
+    ) -> tuple[http.client.HTTPResponse, http.client.HTTPConnection]:
+        headers = {"User-Agent": USER_AGENT, "Accept": "*/*"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        if (scheme, host) == (self._scheme, self.endpoint):
+            authorization = self._authorization(scopes)
+            if authorization:
+                headers["Authorization"] = authorization
+        connection = self._connection(scheme, host)
+        while True:
+            try:
+                reused = self._connect(connection, thing, host)
+            except (RegistryError, Cut):
+                connection.close()
+                raise
+            self._count()
+            try:
+                connection.request("GET", target, headers=headers)
+                response = connection.getresponse()
+                self._answered = True
+                return response, connection
+            except (http.client.HTTPException, OSError) as error:
+                connection.close()
+                if not reused:
+                    raise Cut(describe(error)) from error
+
+    def _drain(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, thing: str) -> Answer:
+        try:
+            answer = Answer(response.status, dict(response.getheaders()), self._body(response, thing))
+        except (http.client.HTTPException, OSError) as error:
+            connection.close()
+            raise Cut(describe(error)) from error
+        if response.will_close:
+            connection.close()
+        return answer
+
+    def _skip(self, blob: Blob, count: int) -> None:
+        while count:
+            try:
+                piece = len(blob.read(min(CHUNK, count)))
+            except (http.client.HTTPException, OSError) as error:
+                blob.close()
+                raise Cut(describe(error)) from error
+            if not piece:
+                blob.close()
+                raise Cut("the blob ended early")
+            count -= piece
+
+    def iter_blob(self, repo: str, digest: str, size: int, offset: int = 0) -> Generator[bytes, None, None]:
+        """The bytes of a blob from I(offset) on, going on where a cut connection left off."""
+        thing = self.name(repo, digest)
+        attempt = 0
+        while offset < size:
+            cause = "the connection was cut"
+            with self.open_blob(repo, digest, offset) as blob:
+                try:
+                    while offset < size:
+                        chunk = blob.read(min(CHUNK, size - offset))
+                        if not chunk:
+                            break
+                        offset += len(chunk)
+                        attempt = 0
+                        yield chunk
+                    if offset >= size and blob.read(1):
+                        raise RegistryError(
+                            thing, f"more than its {size} bytes came", "push this image to the registry again", "digest"
+                        )
+                except (http.client.HTTPException, OSError) as error:
+                    cause = f"the connection was cut ({describe(error)})"
+            if offset < size:
+                attempt += 1
+                self._pause(thing, attempt, None, cause, "cut")
