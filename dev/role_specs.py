@@ -1,29 +1,57 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gate: every role has the same silhouette, and its defaults and argument specification name the same variables.
+"""Gate: every role has the same silhouette, and specification, defaults and README say the same of its variables.
 
-A default that templates another variable has none in its specification.
+meta/argument_specs.yml is the source. The table of the README is written from it (`make role-docs`); the values of
+defaults/main.yml, which Ansible reads from nowhere else, are held against it. A default that templates another
+variable may be left out of the specification.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 WANTED = ("README.md", "defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
+BEGIN = "<!-- variables: made from meta/argument_specs.yml by `make role-docs` -->"
+END = "<!-- end of variables -->"
+MACRO = re.compile(r"\b[BCEILMOPUV](?:OPTION|ENV)?\(([^)]*)\)")
 
 
-def faults(role: Path) -> list[str]:
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def entry_points(role: Path) -> dict[str, dict[str, Any]]:
+    """The options of each entry point of a role."""
+    specs: dict[str, Any] = load(role / "meta/argument_specs.yml")["argument_specs"]
+    return {name: spec.get("options") or {} for name, spec in specs.items()}
+
+
+def templated(value: object) -> bool:
+    return "{{" in json.dumps(value)
+
+
+def faults(role: Path, minimal_ansible: str) -> list[str]:
     """What is wrong with one role, a line each."""
     found = [f"{role.name}: {wanted} is missing" for wanted in WANTED if not (role / wanted).is_file()]
     if found:
         return found
-    defaults = yaml.safe_load((role / "defaults/main.yml").read_text()) or {}
-    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
-    options = {name: option for spec in specs.values() for name, option in (spec.get("options") or {}).items()}
+    defaults = load(role / "defaults/main.yml") or {}
+    entries = entry_points(role)
+    options: dict[str, Any] = {}
+    for entry, given in entries.items():
+        for name, option in given.items():
+            if options.setdefault(name, option) != option:
+                found.append(
+                    f"{role.name}: {name} of the entry point {entry} differs from that of another; make them one"
+                )
     for name in sorted(set(defaults) | set(options)):
         if not name.startswith(f"{role.name}_"):
             found.append(f"{role.name}: {name} does not start with {role.name}_")
@@ -34,19 +62,85 @@ def faults(role: Path) -> list[str]:
             if "default" in option:
                 found.append(f"{role.name}: {name} has a default in meta/argument_specs.yml alone")
             continue
+        value = defaults[name]
         if option.get("required"):
             found.append(f"{role.name}: {name} is required and has a default")
-        if "default" in option and option["default"] != defaults[name]:
-            found.append(
-                f"{role.name}: {name} is {defaults[name]!r} in defaults/main.yml, {option['default']!r} in its spec"
-            )
+        if "default" not in option:
+            if not templated(value):
+                found.append(f"{role.name}: {name} is {value!r} in defaults/main.yml and has no default in its spec")
+        elif option["default"] != value or type(option["default"]) is not type(value):
+            found.append(f"{role.name}: {name} is {value!r} in defaults/main.yml, {option['default']!r} in its spec")
+    said = str(load(role / "meta/main.yml")["galaxy_info"].get("min_ansible_version"))
+    if said != minimal_ansible:
+        found.append(f"{role.name}: min_ansible_version is {said}; meta/runtime.yml requires {minimal_ansible}")
+    readme = role / "README.md"
+    if readme.read_text() != with_table(role):
+        found.append(f"{role.name}: README.md does not have the variables of meta/argument_specs.yml: make role-docs")
     return found
 
 
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def default_of(name: str, option: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """A cell's Markdown: the value as YAML would take it, or the expression that makes it."""
+    if option.get("required"):
+        return "required"
+    if name not in defaults:
+        return ""
+    value = defaults[name]
+    if isinstance(value, str):
+        expression = re.fullmatch(r"\{\{\s*((?:(?!\}\}).)*?)\s*\}\}", value, re.S)
+        text = expression[1] if expression else value or '""'
+    else:
+        text = json.dumps(value)
+    return f"`{cell(text)}`"
+
+
+def table(role: Path) -> str:
+    """The Markdown table of a role's variables, in the order of the specification."""
+    defaults = load(role / "defaults/main.yml") or {}
+    entries = entry_points(role)
+    names = {name: option for given in entries.values() for name, option in given.items()}
+    several = len(entries) > 1
+    head = ["variable", "type", "default", "what it is"] + (["entry points"] if several else [])
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    for name, option in names.items():
+        kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
+        said = option.get("description", "")
+        text = " ".join(said) if isinstance(said, list) else str(said)
+        if option.get("choices"):
+            text += " One of " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
+        row = [f"`{name}`", kind, default_of(name, option, defaults), cell(MACRO.sub(r"`\1`", text))]
+        if several:
+            where = [entry for entry, given in entries.items() if name in given]
+            row.append("all" if len(where) == len(entries) else ", ".join(f"`{entry}`" for entry in where))
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def with_table(role: Path) -> str:
+    """The README with its table as the specification has it; a new section where there is none."""
+    text = (role / "README.md").read_text()
+    if BEGIN not in text:
+        text = f"{text.rstrip()}\n\n## Variables\n\n{BEGIN}\n{END}\n"
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    return f"{before}{BEGIN}\n\n{table(role)}\n\n{END}{after}"
+
+
 def main() -> int:
-    roles = sorted(path for path in Path("roles").iterdir() if path.is_dir())
-    found = [fault for role in roles for fault in faults(role)]
-    print("\n".join(found) if found else f"{len(roles)} roles: silhouettes, defaults and specifications agree")
+    root = Path(sys.argv[2] if sys.argv[1:2] == ["--root"] else ".")
+    roles = sorted(path for path in (root / "roles").iterdir() if path.is_dir())
+    if "--write" in sys.argv:
+        for role in roles:
+            (role / "README.md").write_text(with_table(role))
+        return 0
+    required = str(load(root / "meta/runtime.yml")["requires_ansible"])
+    minimal = ".".join(required.removeprefix(">=").split(".")[:2])
+    found = [fault for role in roles for fault in faults(role, minimal)]
+    print("\n".join(found) if found else f"{len(roles)} roles: silhouettes, specifications, defaults and READMEs agree")
     return 1 if found else 0
 
 
