@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -55,6 +56,77 @@ class Descriptor:
     def is_manifest(self) -> bool:
         """Whether it is a manifest or an index, which a registry takes at another address than blobs."""
         return self.media_type in INDEX_TYPES or self.media_type in MANIFEST_TYPES
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A range of a file, in bytes: the whole of a blob, or a piece of one."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+class ExtentReader(io.RawIOBase):
+    """One seekable, read-only stream over extents that follow each other; opens one file at a time."""
+
+    def __init__(self, extents: Sequence[Extent]) -> None:
+        super().__init__()
+        self._extents = tuple(extents)
+        self._starts: list[int] = []
+        self.size = 0
+        for extent in self._extents:
+            self._starts.append(self.size)
+            self.size += extent.size
+        self._position = 0
+        self._open: Optional[tuple[Path, io.FileIO]] = None
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """The position in the blob, in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position in the blob."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes, never across the end of an extent; 0 at the end. An extent that is cut short is an error."""
+        view = memoryview(buffer).cast("B")
+        if not view.nbytes or self._position >= self.size:
+            return 0
+        index = max(i for i, start in enumerate(self._starts) if start <= self._position and self._extents[i].size)
+        extent, into = self._extents[index], self._position - self._starts[index]
+        stream = self._file(extent.path)
+        stream.seek(extent.offset + into)
+        count = stream.readinto(view[: extent.size - into])
+        if not count:
+            raise LayoutError(f"{extent.path}: it ends before byte {extent.offset + extent.size}; copy it again")
+        self._position += count
+        return count
+
+    def _file(self, path: Path) -> io.FileIO:
+        if self._open is None or self._open[0] != path:
+            if self._open is not None:
+                self._open[1].close()
+            self._open = (path, io.FileIO(path, "rb"))
+        return self._open[1]
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+        super().close()
 
 
 def platform_matches(have: Optional[str], wanted: Sequence[str]) -> bool:
@@ -113,11 +185,16 @@ def references_of(document: dict[str, Any], where: str) -> tuple[list[Descriptor
 
 
 class Layout:
-    """An OCI image layout in a directory."""
+    """An OCI image layout in a directory.
 
-    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+    What I(omitted) names (digest to size in bytes) is known and may be absent: the place that the bundle goes to
+    holds it already.
+    """
+
+    def __init__(self, path: Union[str, os.PathLike[str]], omitted: Optional[Mapping[str, int]] = None) -> None:
         self.path = Path(path)
         self.blobs = self.path / "blobs" / "sha256"
+        self.omitted: Mapping[str, int] = dict(omitted or {})
 
     def create(self) -> None:
         """Make the directories and the marker file; remove what a killed run left half written."""
@@ -134,23 +211,56 @@ class Layout:
 
     def has(self, digest: str, size: Optional[int] = None) -> bool:
         """Whether the blob is there, with this size where one is given."""
+        found = self.size_of(digest)
+        return found is not None and (size is None or found == size)
+
+    def size_of(self, digest: str) -> Optional[int]:
+        """The size of a blob in bytes; nothing where the layout does not have it."""
         try:
-            found = self.blob_path(digest).stat().st_size
+            return self.blob_path(digest).stat().st_size
         except FileNotFoundError:
-            return False
-        return size is None or found == size
+            return None
+
+    def extents(self, digest: str) -> tuple[Extent, ...]:
+        """Where the bytes of a blob lie, in their order; an error where they are not all at hand."""
+        size = self.size_of(digest)
+        if size is None:
+            raise LayoutError(f"{self.where(digest)}: it is missing; copy the bundle again")
+        return (Extent(self.blob_path(digest), 0, size),)
+
+    def extents_from(self, digest: str, start: int) -> tuple[Extent, ...]:
+        """Where the bytes of a blob lie from byte I(start) on, as far as they are at hand without a gap."""
+        left = start
+        found: list[Extent] = []
+        for extent in self.extents(digest):
+            skipped = min(left, extent.size)
+            left -= skipped
+            if extent.size > skipped:
+                found.append(Extent(extent.path, extent.offset + skipped, extent.size - skipped))
+        return tuple(found)
+
+    def wanted(self, digest: str) -> tuple[str, ...]:
+        """What has to be brought before the blob is whole, by name; nothing where the bundle is not split."""
+        del digest
+        return ()
+
+    def open(self, digest: str) -> ExtentReader:
+        """A stream over a blob. Nothing is verified."""
+        return ExtentReader(self.extents(digest))
+
+    def where(self, digest: str) -> str:
+        """The blob and its file, for messages."""
+        return f"blob {digest} ({self.blob_path(digest)})"
 
     def read_bytes(self, digest: str) -> bytes:
         """A small blob (a manifest or a configuration), verified."""
-        path = self.blob_path(digest)
-        try:
-            if path.stat().st_size > _MAX_JSON:
-                raise LayoutError(f"blob {digest} ({path}): too large for a manifest; make the bundle again")
-            data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise LayoutError(f"blob {digest} ({path}): it is missing; copy the bundle again") from error
+        extents = self.extents(digest)
+        if sum(extent.size for extent in extents) > _MAX_JSON:
+            raise LayoutError(f"{self.where(digest)}: too large for a manifest; make the bundle again")
+        with ExtentReader(extents) as stream:
+            data = stream.readall()
         if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
-            raise LayoutError(f"blob {digest} ({path}): sha256 differs; copy the bundle again")
+            raise LayoutError(f"{self.where(digest)}: sha256 differs; copy the bundle again")
         return data
 
     def read_json(self, digest: str) -> dict[str, Any]:
@@ -215,7 +325,7 @@ class Layout:
     def describe(self, digest: str) -> Descriptor:
         """The descriptor of a manifest or index that is in the layout."""
         document = self.read_json(digest)
-        return Descriptor(media_type_of(document), digest, self.blob_path(digest).stat().st_size)
+        return Descriptor(media_type_of(document), digest, sum(extent.size for extent in self.extents(digest)))
 
     def walk(self, digest: str, platforms: Optional[Sequence[str]] = None) -> Iterator[Descriptor]:
         """Everything that a manifest or index needs, once each: itself, then its children, then their blobs.
@@ -223,7 +333,7 @@ class Layout:
         An index keeps its digest although the bundle may carry only some of its platforms. With
         I(platforms), the children of those have to be there (V(LayoutError) when one is missing);
         without, each child that is there is followed, and one at least has to be. A missing or
-        shortened configuration or layer is always an error.
+        shortened configuration or layer is always an error, unless it is one of I(omitted).
         """
         seen: set[str] = set()
         yield from self._walk(self.describe(digest), platforms, seen)
@@ -252,14 +362,14 @@ class Layout:
             if blob.digest in seen:
                 continue
             seen.add(blob.digest)
-            path = self.blob_path(blob.digest)
-            try:
-                found = path.stat().st_size
-            except FileNotFoundError as error:
-                raise LayoutError(f"blob {blob.digest} ({path}): it is missing; copy the bundle again") from error
+            found = self.size_of(blob.digest)
+            if found is None:
+                found = self.omitted.get(blob.digest)
+            if found is None:
+                raise LayoutError(f"{self.where(blob.digest)}: it is missing; copy the bundle again")
             if found != blob.size:
                 raise LayoutError(
-                    f"blob {blob.digest} ({path}): {found} bytes where {blob.size} are announced; copy the bundle again"
+                    f"{self.where(blob.digest)}: {found} bytes where {blob.size} are announced; copy the bundle again"
                 )
             yield blob
 
