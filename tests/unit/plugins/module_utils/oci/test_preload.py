@@ -34,6 +34,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.preload import (
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry
 from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushItem, plan_push, push
 from tests.unit.plugins.module_utils.oci.samples import add_image, add_model, noise, tar_of
+from tests.unit.plugins.module_utils.oci.test_job_modules import imported
 from tests.unit.registry_server import RegistryServer, registry_server  # noqa: F401 - fixture
 
 FILES = {"model.bin": noise("weights", 9_000_001), "sub/vocabulary.txt": b"a\nb\n", "config.json": b"{}"}
@@ -229,7 +230,7 @@ def program(site: Site, tmp_path: Path, model: Model) -> list[str]:
     if not app.exists():
         target.mkdir(parents=True)
         source = Path(engine.__file__).parent
-        for name in ("digest", "layout", "preload", "reference", "registry"):
+        for name in imported("preload", set()):
             (target / f"{name}.py").write_text((source / f"{name}.py").read_text())
         checkout = Path(__file__).resolve().parents[5]
         template = checkout / "roles/model_preload/templates/main.py.j2"
