@@ -345,12 +345,13 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle import maker as making
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import spec as making
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import ArchiveError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.artifacts import ArtifactError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache, write_file
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, SIGNATURE_NAME, Lock, parse
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.maker import Maker
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import PackageError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
@@ -629,7 +630,7 @@ def run(module):
     key, key_made = signing_key(module)
     say = Progress(params["progress_file"])
     registries = Registries(params["registry_hosts"], params["platforms"])
-    maker = making.Maker(
+    maker = Maker(
         specification(module),
         Cache(params["cache"]),
         module.run_command,

@@ -29,7 +29,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive impor
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.artifacts import ArtifactError, docker_archive
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.maker import base_images, tree_digests
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.images import base_images, tree_digests
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
 
 

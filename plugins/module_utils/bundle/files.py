@@ -1,0 +1,177 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of a bundle that are no OCI content: tools, wheels, collections and the installer."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import tempfile
+import time
+from typing import Any
+
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import pypi
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import repack, tar_gz, zipapp
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import key_of, write_file
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.images import tree_digests
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
+    MakerError,
+    Making,
+    Source,
+    last_line,
+    source_of,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
+
+try:
+    import yaml
+except ImportError:  # the modules say so
+    yaml = None  # type: ignore[assignment]
+
+INSTALLER_PARTS = (
+    "bundle/archive.py",
+    "bundle/install.py",
+    "bundle/lock.py",
+    "bundle/signature.py",
+    "bundle/verify.py",
+)
+
+
+class Files:
+    """Gathers the files of one run."""
+
+    def __init__(self, making: Making) -> None:
+        self.making = making
+        self.spec = making.spec
+        self.made = making.made
+
+    def gather(self) -> list[Source]:
+        started = time.monotonic()
+        sources: list[Source] = []
+        for name, path in sorted(self.spec.tools.items()):
+            if not os.path.isfile(path):
+                raise MakerError(f"tool {name}: there is no file {path}; correct bundle_tool_paths")
+            sources.append(source_of("files/tools/" + name, path, "tool", "tool of the site: " + name, True))
+        sources += self._wheels()
+        sources += self._collections()
+        if self.spec.installer:
+            sources.append(self._installer())
+        if self.spec.setup:
+            sources.append(source_of("setup.sh", self.spec.setup, "setup", "makes the controller inside", True))
+        self.making.step("files", started, f"{len(sources)}")
+        return sources
+
+    def _wheels(self) -> list[Source]:
+        if not self.spec.controller_requirements:
+            return []
+        with open(self.spec.controller_requirements, encoding="utf-8") as handle:
+            text = handle.read()
+        wheels = self.making.packages.wheels(text, self.spec.controller_python)
+        if wheels is None:
+            self.making.pending("download the wheels of the controller")
+            return []
+        reason = f"controller, Python {self.spec.controller_python}"
+        sources = [source_of("files/wheels/" + os.path.basename(w), w, "wheel", reason) for w in wheels]
+        path = self.spec.controller_requirements
+        return sources + [source_of("files/wheels/requirements.txt", path, "wheel", reason)]
+
+    def _collections(self) -> list[Source]:
+        sources: list[Source] = []
+        if self.spec.collections:
+            with open(self.spec.collections_requirements, encoding="utf-8") as handle:
+                pins = pypi.requirement_pins(handle.read())
+            if "ansible" not in pins:
+                raise MakerError(f"{self.spec.collections_requirements}: pins no `ansible` with one sha256; add it")
+            version, sha256 = pins["ansible"]
+            folder = self.making.cache.folder("collections", sha256[:16])
+            for name in self.spec.collections:
+                stem = name.replace(".", "-") + "-"
+                there = [
+                    os.path.join(folder, f) for f in os.listdir(folder) if f.startswith(stem) and f.endswith(".gz")
+                ]
+                if not there:
+                    wheel = self.making.packages.wheel("ansible", version, sha256)
+                    if wheel is None:
+                        self.making.pending(f"download ansible {version} for the collection {name}")
+                        continue
+                    there = [pypi.collection_from_wheel(wheel, name, folder)]
+                path = "files/collections/" + os.path.basename(there[0])
+                sources.append(source_of(path, there[0], "collection", "needed by airgap.speech"))
+        if self.spec.collection:
+            sources.append(self._own_collection())
+        return sources
+
+    def _own_collection(self) -> Source:
+        """This collection, from a checkout or from where it is installed."""
+        root = os.path.realpath(self.spec.collection)
+        if os.path.isfile(os.path.join(root, "galaxy.yml")):
+            key = key_of(["collection/v1", collection_digests(root)])
+            folder = self.making.cache.folder("collections", "own-" + key[:16])
+            kept = os.listdir(folder)
+            if len(kept) == 1:
+                path = os.path.join(folder, kept[0])
+                return source_of("files/collections/" + kept[0], path, "collection", "this collection")
+            target = tempfile.mkdtemp(dir=self.making.scratch)
+            rc, out, err = self.making.run(
+                [self.spec.ansible_galaxy, "collection", "build", root, "--output-path", target]
+            )
+            if rc != 0 or not os.listdir(target):
+                raise MakerError(f"collection {root}: ansible-galaxy says {last_line(err or out)}")
+            package = os.path.join(target, os.listdir(target)[0])
+            with open(package, "rb") as handle:
+                data = repack(handle.read(), package, ("MANIFEST.json", "FILES.json"))
+            name = os.path.basename(package)
+            for stale in kept:
+                os.unlink(os.path.join(folder, stale))
+            write_file(os.path.join(folder, name), data)
+        else:
+            data, name = installed_collection(root)
+        local = os.path.join(self.making.scratch, name)
+        write_file(local, data)
+        return source_of("files/collections/" + name, local, "collection", "this collection")
+
+    def _installer(self) -> Source:
+        """The zip application that setup.sh runs: our own module_utils and a small start."""
+        root = os.path.join(os.path.realpath(self.spec.collection), "plugins", "module_utils")
+        entries: list[tuple[str, bytes]] = []
+        with open(self.spec.installer, "rb") as handle:
+            entries.append(("__main__.py", handle.read()))
+        for part in INSTALLER_PARTS:
+            with open(os.path.join(root, part), "rb") as handle:
+                entries.append(("ansible_collections/airgap/speech/plugins/module_utils/" + part, handle.read()))
+        local = os.path.join(self.making.scratch, "installer.pyz")
+        write_file(local, zipapp(entries))
+        return source_of("files/installer.pyz", local, "setup", "installs the controller inside")
+
+
+def collection_digests(root: str) -> list[Any]:
+    """What a build of a checkout depends on: everything at its top that its galaxy.yml does not leave out."""
+    with open(os.path.join(root, "galaxy.yml"), encoding="utf-8") as handle:
+        ignored = [str(pattern) for pattern in (yaml.safe_load(handle) or {}).get("build_ignore") or []]
+    found: list[Any] = []
+    for name in sorted(os.listdir(root)):
+        full = os.path.join(root, name)
+        if name == ".git" or (name != "galaxy.yml" and any(fnmatch.fnmatch(name, pattern) for pattern in ignored)):
+            continue
+        found.append([name, tree_digests(full) if os.path.isdir(full) else sha256_file(full)[0]])
+    return found
+
+
+def installed_collection(root: str) -> tuple[bytes, str]:
+    """A collection that was installed, as the tarball it came from: what its FILES.json lists."""
+    entries: list[tuple[str, bytes, bool]] = []
+    try:
+        with open(os.path.join(root, "MANIFEST.json"), encoding="utf-8") as handle:
+            info = json.load(handle)["collection_info"]
+        with open(os.path.join(root, "FILES.json"), encoding="utf-8") as handle:
+            listed = [item["name"] for item in json.load(handle)["files"] if item["ftype"] == "file"]
+        for name in listed + ["MANIFEST.json", "FILES.json"]:
+            full = os.path.join(root, name)
+            with open(full, "rb") as binary:
+                entries.append((name, binary.read(), bool(os.stat(full).st_mode & 0o100)))
+    except (OSError, KeyError, ValueError) as error:
+        raise MakerError(f"{root}: is no whole collection ({error}); install it again") from error
+    name = "{}-{}-{}.tar.gz".format(info["namespace"], info["name"], info["version"])
+    return tar_gz(entries, ("MANIFEST.json", "FILES.json")), name

@@ -1,0 +1,235 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The images of a bundle: why each is in it, and where its content comes from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import artifacts
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import key_of
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Image, Reason
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
+    BuildSpec,
+    MakerError,
+    Making,
+    ReleaseSpec,
+    link_or_copy,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import (
+    Found,
+    find_images,
+    load_documents,
+    upstream,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, LayoutError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
+
+try:
+    import yaml
+except ImportError:  # the modules say so
+    yaml = None  # type: ignore[assignment]
+
+# Raised when what is made of the same inputs changes, so that an older cache is not taken for it.
+BUILD_FORMAT = "build/v1"
+
+
+class Images:
+    """Finds, builds and fetches the images of one run."""
+
+    def __init__(self, making: Making) -> None:
+        self.making = making
+        self.spec = making.spec
+        self.made = making.made
+
+    def reasons(self) -> dict[str, list[Reason]]:
+        """Reference to reasons, from the manifests of the releases and from what the profiles add."""
+        started = time.monotonic()
+        reasons: dict[str, list[Reason]] = {}
+        for release in self.spec.releases:
+            source = "release " + release.name
+            found = self._discover(release)
+            for item in found:
+                reason = Reason(source, item.kind, item.name, item.path, item.found, item.needed)
+                if item.required:
+                    reasons.setdefault(item.reference, []).append(reason)
+                else:
+                    entry = {"reference": item.reference, "kind": item.kind, "name": item.name, "path": item.path}
+                    self.made.excluded.append({**entry, "why": "needed only " + item.needed})
+        for extra in self.spec.images:
+            reference = upstream(extra.reference, self.spec.registry)
+            reasons.setdefault(reference, []).append(Reason(extra.source, found="profile", needed=extra.needed))
+        for build in self.spec.builds:
+            reference = upstream(build.reference, self.spec.registry)
+            if reference not in reasons:
+                reasons[reference] = [Reason(build.source, found="profile")]
+        self.making.step("discovery", started, f"{len(reasons)} references in {len(self.spec.releases)} releases")
+        return reasons
+
+    def _discover(self, release: ReleaseSpec) -> list[Found]:
+        try:
+            documents = load_documents(release.manifest)
+        except yaml.YAMLError as error:
+            raise MakerError(
+                "release {}: its rendered manifest is not YAML ({}); render it with `helm template` and "
+                "correct the chart".format(release.name, " ".join(str(error).split()))
+            ) from error
+        if not documents:
+            raise MakerError(f"release {release.name}: its rendered manifest is empty; check the chart and the values")
+        return find_images(documents, self.spec.registry)
+
+    def gather(self, reasons: dict[str, list[Reason]]) -> dict[str, tuple[Descriptor, Image]]:
+        builds = {upstream(build.reference, self.spec.registry): build for build in self.spec.builds}
+        images: dict[str, tuple[Descriptor, Image]] = {}
+        for reference in sorted(reasons):
+            if reference.startswith(("models/", "charts/")):
+                continue
+            started = time.monotonic()
+            built = reference in builds
+            descriptor = self._build(reference, builds[reference]) if built else self._fetch(reference)
+            if descriptor is None:
+                continue
+            size, platforms = self.making.measure(descriptor, None if built else self.spec.platforms)
+            image = Image(reference, descriptor.digest, size, platforms, reasons[reference])
+            images[reference] = (descriptor, image)
+            self.making.step(f"image {reference}", started, f"{descriptor.digest}, {size} bytes")
+        return images
+
+    def _fetch(self, text: str) -> Descriptor | None:
+        reference = Reference.parse(text)
+        there = self.making.upstream.head(reference)
+        if there is None:
+            raise MakerError(
+                f"{text}: its registry does not have it; correct the reference, or map {reference.host} to a "
+                f"registry that has it "
+                "in bundle_registry_hosts"
+            )
+        if reference.digest and there.digest != reference.digest:
+            raise MakerError(f"{text}: its registry answered with {there.digest}; correct the reference")
+        try:
+            for _part in self.making.layout.walk(there.digest, self.spec.platforms):
+                pass
+            return self.making.layout.describe(there.digest)
+        except LayoutError:
+            pass
+        if self.making.dry:
+            self.making.pending(f"fetch {text}@{there.digest}")
+            return None
+        self.making.tell(f"image {text}: fetching {there.digest}")
+        return self.making.upstream.fetch(
+            reference, there.digest, self.making.layout, self.spec.platforms, self.making.tell
+        )
+
+    def _build(self, reference: str, build: BuildSpec) -> Descriptor | None:
+        """An image from its Containerfile; built again only when what goes in has changed."""
+        containerfile = os.path.join(build.context, build.containerfile)
+        if not os.path.isfile(containerfile):
+            raise MakerError(f"{reference}: there is no {containerfile}; correct the profile")
+        requirements = ""
+        if build.requirements:
+            with open(os.path.join(build.context, build.requirements), encoding="utf-8") as handle:
+                requirements = handle.read()
+        engine = self.making.engine()
+        with open(containerfile, encoding="utf-8") as handle:
+            bases = base_images(handle.read(), build.args)
+        key = key_of(
+            {
+                "format": BUILD_FORMAT,
+                "files": tree_digests(build.context),
+                "containerfile": build.containerfile,
+                "args": build.args,
+                "python": build.python,
+                "glibc": build.glibc,
+                "bases": {base: engine.image_id(base) for base in bases},
+                "platforms": self.spec.platforms,
+            }
+        )
+        known = self.making.cache.artifact("builds", key)
+        if known is not None:
+            return known
+        if self.making.dry:
+            self.making.pending(f"build {reference}")
+            return None
+        started = time.monotonic()
+        context = os.path.join(self.making.scratch, "context")
+        shutil.copytree(build.context, context, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        if requirements:
+            wheels = os.path.join(context, "wheels")
+            os.makedirs(wheels, exist_ok=True)
+            for wheel in self.making.packages.wheels(requirements, build.python, build.glibc) or []:
+                link_or_copy(wheel, os.path.join(wheels, os.path.basename(wheel)))
+            self.making.step(f"wheels of {reference}", started, f"{len(os.listdir(wheels))}")
+        started = time.monotonic()
+        self.making.tell(f"image {reference}: building")
+        image_id = engine.build(context, build.containerfile, reference, build.args, self.making.tell)
+        shutil.rmtree(context)
+        self.making.step(f"build of {reference}", started, image_id)
+        started = time.monotonic()
+        archive = artifacts.save_stream(engine.save(image_id), self.making.scratch)
+        try:
+            descriptor = artifacts.docker_archive(
+                self.making.layout, archive, self._known_layer, self._remember_layer, self.spec.threads
+            )
+        finally:
+            os.unlink(archive)
+        self.making.step(f"layers of {reference}", started, descriptor.digest)
+        self.making.cache.put_artifact("builds", key, descriptor)
+        return descriptor
+
+    def _known_layer(self, diff_id: str) -> tuple[str, int] | None:
+        value = self.making.cache.get("layers", diff_id)
+        if isinstance(value, list) and len(value) == 2 and self.making.layout.has(value[0], value[1]):
+            return str(value[0]), int(value[1])
+        return None
+
+    def _remember_layer(self, diff_id: str, digest: str, size: int) -> None:
+        self.making.cache.put("layers", diff_id, [digest, size])
+
+
+def base_images(containerfile: str, args: Mapping[str, str]) -> list[str]:
+    """The images that a Containerfile builds on, with the build arguments filled in."""
+    values = dict(args)
+    stages: set[str] = set()
+    bases: list[str] = []
+    for line in re.sub(r"\\\s*\n", " ", containerfile).splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0].upper() == "ARG":
+            name, equals, default = words[1].partition("=")
+            if equals:
+                values.setdefault(name, default.strip("\"'"))
+        if len(words) >= 2 and words[0].upper() == "FROM":
+            words = [word for word in words if not word.startswith("--")]
+            base = re.sub(
+                r"\$(?:\{([A-Za-z0-9_]+)(?::-([^}]*))?\}|([A-Za-z0-9_]+))",
+                lambda match: values.get(match.group(1) or match.group(3)) or match.group(2) or "",
+                words[1],
+            )
+            if base and base != "scratch" and base not in stages and base not in bases:
+                bases.append(base)
+            if len(words) >= 4 and words[2].upper() == "AS":
+                stages.add(words[3])
+    return bases
+
+
+def tree_digests(root: str) -> list[list[Any]]:
+    """Path, mode and digest of every file below a directory; what Python leaves behind does not count."""
+    entries: list[list[Any]] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(names):
+            full = os.path.join(folder, name)
+            relative = os.path.relpath(full, root)
+            if name.endswith(".pyc"):
+                continue
+            if os.path.islink(full):
+                entries.append([relative, "link", os.readlink(full)])
+            else:
+                entries.append([relative, bool(os.stat(full).st_mode & 0o100), sha256_file(full)[0]])
+    return entries

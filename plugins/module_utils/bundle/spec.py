@@ -1,0 +1,234 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes into a bundle, what is known of a run that makes one, and what it did."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import Packages
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
+
+Run = Callable[[list[str]], "tuple[int, str, str]"]
+Say = Callable[[str], None]
+
+
+def expanded(path: str) -> str:
+    """A path inside a free-form argument, which no argument specification expands."""
+    return os.path.expanduser(path)
+
+
+class MakerError(Exception):
+    """The bundle cannot be made: the thing, the cause and the next step."""
+
+
+class Engine(Protocol):
+    """What is wanted of a container engine."""
+
+    def image_id(self, reference: str) -> str | None:
+        """The id of a local image."""
+
+    def build(self, context: str, containerfile: str, reference: str, args: dict[str, str], say: Say) -> str:
+        """Build an image and return its id."""
+
+    def save(self, image_id: str) -> Iterable[bytes]:
+        """An archive with the image."""
+
+
+class Upstream(Protocol):
+    """What is wanted of the registries outside."""
+
+    def head(self, reference: Reference) -> Descriptor | None:
+        """The descriptor of what a reference names now."""
+
+    def fetch(
+        self, reference: Reference, digest: str, layout: Layout, platforms: Sequence[str], say: Say
+    ) -> Descriptor:
+        """Bring it into a layout."""
+
+
+@dataclass(frozen=True)
+class ReleaseSpec:
+    """A release to make the bundle for, with its rendered manifest."""
+
+    platform: str
+    name: str
+    namespace: str
+    chart: str
+    manifest: str
+    profile: str = ""
+
+
+@dataclass(frozen=True)
+class ChartSpec:
+    """A chart: a directory, or a package."""
+
+    name: str
+    version: str
+    path: str
+    source: str
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """An image that is built here."""
+
+    reference: str
+    context: str
+    containerfile: str = "Containerfile"
+    requirements: str = ""
+    python: str = "3.11"
+    glibc: str = "2.36"
+    args: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class ExtraImage:
+    """An image that no manifest of the releases names."""
+
+    reference: str
+    source: str
+    needed: str = "always"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model, as the models file of a profile gives it."""
+
+    name: str
+    version: str
+    kind: str
+    engine: str
+    files: list[dict[str, Any]]
+    source: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that goes into a bundle."""
+
+    dest: str
+    collection: str
+    registry: str = ""
+    releases: list[ReleaseSpec] = field(default_factory=list)
+    charts: list[ChartSpec] = field(default_factory=list)
+    builds: list[BuildSpec] = field(default_factory=list)
+    images: list[ExtraImage] = field(default_factory=list)
+    models: list[ModelSpec] = field(default_factory=list)
+    tools: dict[str, str] = field(default_factory=dict)
+    collections: list[str] = field(default_factory=list)
+    collections_requirements: str = ""
+    controller_requirements: str = ""
+    controller_python: str = "3.11"
+    installer: str = ""
+    setup: str = ""
+    helm: str = "helm"
+    python: str = "python3"
+    ansible_galaxy: str = "ansible-galaxy"
+    platforms: list[str] = field(default_factory=lambda: ["linux/amd64"])
+    threads: int = 2
+    source_date_epoch: int | None = None
+
+
+@dataclass
+class Source:
+    """A file of the bundle and where its content is now."""
+
+    path: str
+    local: str
+    digest: str
+    size: int
+    kind: str
+    reason: str
+    executable: bool = False
+
+
+@dataclass
+class Made:
+    """What a run did, or would do."""
+
+    changed: bool = False
+    lock: Lock | None = None
+    pending: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    bytes_written: int = 0
+    excluded: list[dict[str, str]] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    lock_bytes: bytes = b""
+    before: bytes = b""
+
+
+@dataclass
+class Making:
+    """One run: what it was given, and what it has done so far."""
+
+    spec: Spec
+    cache: Cache
+    run: Run
+    engine: Callable[[], Engine]
+    upstream: Upstream
+    tell: Say
+    dry: bool
+    packages: Packages
+    made: Made = field(default_factory=Made)
+    scratch: str = ""
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the cache, where everything is gathered."""
+        return self.cache.layout
+
+    def step(self, name: str, started: float, text: str) -> None:
+        """A step is done: `started` is the monotonic time of its begin."""
+        line = f"{name}: {text}, {time.monotonic() - started:.1f} s"
+        self.made.steps.append(line)
+        self.tell(line)
+
+    def pending(self, text: str) -> None:
+        """In check mode: what would have to be done first."""
+        self.made.pending.append(text)
+
+    def measure(self, descriptor: Descriptor, platforms: Sequence[str] | None) -> tuple[int, list[str]]:
+        """Bytes of all that the descriptor reaches, and the platforms of it."""
+        size, found = 0, []
+        for part in self.layout.walk(descriptor.digest, platforms):
+            size += part.size
+            if part.is_manifest and not part.is_index:
+                config = self.layout.read_json(part.digest).get("config") or {}
+                if "image.config" in str(config.get("mediaType")) or "container.image" in str(config.get("mediaType")):
+                    document = self.layout.read_json(str(config["digest"]))
+                    names = [document.get("os"), document.get("architecture"), document.get("variant")]
+                    found.append("/".join(str(name) for name in names if name))
+        return size, sorted(set(found))
+
+
+def source_of(path: str, local: str, kind: str, reason: str, executable: bool = False) -> Source:
+    """A file of this machine as a file of the bundle."""
+    digest, size = sha256_file(local)
+    return Source(path, local, digest, size, kind, reason, executable)
+
+
+def last_line(text: str) -> str:
+    """What a program said last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "nothing"
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A hard link where possible: the file is only read."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
