@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 from sandbox.checks import check_range
@@ -51,6 +52,12 @@ def used_ranges(settings: Settings) -> list[tuple[str, IPv4Network]]:
     return used
 
 
+def remove_leftover_bridge(settings: Settings) -> None:
+    """Where the engine's data was removed under a sandbox, its bridge still ties old namespaces to our addresses."""
+    if Path("/sys/class/net", settings.bridge).exists():
+        run(as_root(["ip", "link", "delete", settings.bridge]))
+
+
 def ensure_networks(settings: Settings, steps: Steps) -> None:
     found = network(settings.inside)
     if found and subnets(found) != [settings.subnet]:
@@ -61,6 +68,7 @@ def ensure_networks(settings: Settings, steps: Steps) -> None:
     if not found:
         check_range(settings.subnet, used_ranges(settings))
         with steps.step(f"network {settings.inside} {settings.subnet}, internal"):
+            remove_leftover_bridge(settings)
             docker(
                 "network",
                 "create",
