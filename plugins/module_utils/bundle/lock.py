@@ -15,7 +15,7 @@ SCHEMA = "airgap.speech/lock/v1"
 LOCK_NAME = "bundle.lock.json"
 SIGNATURE_NAME = LOCK_NAME + ".sig"
 REASON_KEYS = ("source", "kind", "name", "path", "found", "needed")
-FILE_KINDS = ("tool", "wheel", "collection", "setup", "layout")
+FILE_KINDS = ("tool", "wheel", "collection", "setup", "layout", "file", "os_package", "docs")
 
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}\Z")
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
@@ -55,6 +55,15 @@ class Blob:
 
     digest: str
     size: int
+
+
+@dataclass(frozen=True)
+class Omitted:
+    """A blob that is not carried, since the site has it: in these repositories of its registry."""
+
+    digest: str
+    size: int
+    repositories: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,7 @@ class Lock:
     models: list[Model] = field(default_factory=list)
     blobs: list[Blob] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
+    omitted: list[Omitted] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -169,6 +179,11 @@ def dump(lock: Lock) -> bytes:
     data["releases"].sort(key=lambda item: (item["namespace"], item["name"], item["platform"], item["chart"]))
     data["blobs"].sort(key=lambda item: item["digest"])
     data["files"].sort(key=lambda item: item["path"])
+    data["omitted"].sort(key=lambda item: item["digest"])
+    for item in data["omitted"]:
+        item["repositories"].sort()
+    if not data["omitted"]:  # only a bundle for a site that has some of it has this key
+        del data["omitted"]
     return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
 
 
@@ -214,6 +229,7 @@ def parse(data: bytes, thing: str = LOCK_NAME) -> Lock:
         models=reader.each(tree, "models", reader.model),
         blobs=reader.each(tree, "blobs", reader.blob),
         files=reader.each(tree, "files", reader.file),
+        omitted=reader.each(tree, "omitted", reader.omitted) if "omitted" in tree else [],
     )
     reader.consistent(lock)
     return lock
@@ -300,6 +316,12 @@ class _Reader:
     def blob(self, node: dict[str, Any], where: str) -> Blob:
         return Blob(self.digest(node, where), self.size(node, where))
 
+    def omitted(self, node: dict[str, Any], where: str) -> Omitted:
+        repositories = node.get("repositories")
+        if not isinstance(repositories, list) or not all(isinstance(item, str) for item in repositories):
+            raise self.fail(where, "repositories is no list of texts")
+        return Omitted(self.digest(node, where), self.size(node, where), list(repositories))
+
     def path(self, node: dict[str, Any], where: str) -> str:
         path = self.text(node, "path", where)
         parts = path.split("/")
@@ -320,6 +342,11 @@ class _Reader:
         held = {blob.digest for blob in lock.blobs}
         if len(held) != len(lock.blobs):
             raise self.fail("blobs", "a digest is listed twice")
+        left_out = {item.digest for item in lock.omitted}
+        if len(left_out) != len(lock.omitted):
+            raise self.fail("omitted", "a digest is listed twice")
+        if left_out & held:
+            raise self.fail("omitted", f"{min(left_out & held)} is among the blobs")
         if len({item.path for item in lock.files}) != len(lock.files):
             raise self.fail("files", "a path is listed twice")
         if len({item.reference for item in lock.images}) != len(lock.images):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -19,6 +20,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     LockError,
     Model,
     ModelFile,
+    Omitted,
     Reason,
     Release,
     dump,
@@ -26,7 +28,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     parse,
 )
 
-A, B, C = ("sha256:" + letter * 64 for letter in "abc")
+A, B, C, D = ("sha256:" + letter * 64 for letter in "abcd")
 
 
 def lock() -> Lock:
@@ -66,6 +68,16 @@ def test_counts_and_paths() -> None:
     assert lock().digests()["models/m:1"] == A
 
 
+def test_what_the_site_has_is_listed_and_not_carried() -> None:
+    assert b"omitted" not in dump(lock())
+    delta = replace(lock(), omitted=[Omitted(D, 9, ["b/b", "a/a"])])
+    data = dump(delta)
+    assert json.loads(data)["omitted"] == [{"digest": D, "size": 9, "repositories": ["a/a", "b/b"]}]
+    assert dump(parse(data)) == data
+    assert delta.size == lock().size
+    assert not [path for path in delta.paths() if path.endswith("d" * 64)]
+
+
 def _set(*path: Any) -> Callable[[dict[str, Any]], None]:
     *way, last, value = path
 
@@ -97,6 +109,9 @@ def _set(*path: Any) -> Callable[[dict[str, Any]], None]:
         (_set("images", 0, "reasons", [{"source": "x"}]), "kind is missing or no text"),
         (_set("blobs", []), "is not among the blobs"),
         (_set("blobs", 1, "digest", A), "a digest is listed twice"),
+        (_set("omitted", [{"digest": A, "size": 5, "repositories": []}]), f"omitted: {A} is among the blobs"),
+        (_set("omitted", [{"digest": D, "size": 5, "repositories": []}] * 2), "omitted: a digest is listed twice"),
+        (_set("omitted", [{"digest": D, "size": 5, "repositories": "x"}]), "repositories is no list of texts"),
     ],
 )
 def test_refused(change: Callable[[dict[str, Any]], None], message: str) -> None:
