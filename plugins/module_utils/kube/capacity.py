@@ -21,7 +21,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.scheduling impo
     Verdict,
     split_existing,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Reader, Snapshot
+from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Reader, Snapshot, from_documents
 
 _SENTENCES = {
     FITS: "every pod finds a node",
@@ -199,3 +199,23 @@ def as_result(verdict: Verdict, message: str, version_minor: Optional[int] = Non
         "exhaustive": verdict.exhaustive,
         "kubernetes_minor": version_minor,
     }
+
+
+def judge(
+    cluster: Sequence[Mapping[str, Any]],
+    manifest: Sequence[Mapping[str, Any]],
+    namespace: str = "default",
+    minor: Optional[int] = None,
+    release: str = "",
+    brief: bool = False,
+) -> Dict[str, Any]:
+    """The verdict on the objects of a manifest in a cluster of these objects, as plain data.
+
+    ``minor`` is the minor version of Kubernetes; the newest known where it is left out. ``brief`` leaves out the
+    headroom and the text. Raises :class:`SpecError` or :class:`QuantityError` where the API server would refuse.
+    """
+    snapshot = from_documents(cluster)
+    snapshot.minor = minor
+    verdict, found = assess(manifest, namespace, snapshot, release)
+    message = "" if brief else describe(verdict, found, release, namespace)
+    return as_result(verdict, message, minor)
