@@ -191,10 +191,19 @@ class Layout:
     holds it already.
     """
 
-    def __init__(self, path: Union[str, os.PathLike[str]], omitted: Optional[Mapping[str, int]] = None) -> None:
+    # Whether the blobs lie in parts, of which some may not be at hand.
+    is_split = False
+
+    def __init__(
+        self,
+        path: Union[str, os.PathLike[str]],
+        omitted: Optional[Mapping[str, int]] = None,
+        repositories: Optional[Mapping[str, Sequence[str]]] = None,
+    ) -> None:
         self.path = Path(path)
         self.blobs = self.path / "blobs" / "sha256"
         self.omitted: Mapping[str, int] = dict(omitted or {})
+        self._repositories = dict(repositories or {})
 
     def create(self) -> None:
         """Make the directories and the marker file; remove what a killed run left half written."""
@@ -243,6 +252,10 @@ class Layout:
         """What has to be brought before the blob is whole, by name; nothing where the bundle is not split."""
         del digest
         return ()
+
+    def repositories_of(self, digest: str) -> tuple[str, ...]:
+        """Where the site's inventory saw an omitted blob: repositories of the registry inside, without its address."""
+        return tuple(self._repositories.get(digest, ()))
 
     def open(self, digest: str) -> ExtentReader:
         """A stream over a blob. Nothing is verified."""
