@@ -6,7 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
+from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
+from ansible_collections.airgap.speech.plugins.module_utils.sizing import disk
+from ansible_collections.airgap.speech.plugins.module_utils.sizing.disk import Place, ReleaseDisk, Room
 
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
@@ -25,12 +30,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Need:
-    """Room that will be wanted on a host."""
+    """Room that will be wanted on a host. ``rule`` says how the number was found."""
 
     host: str
     path: str
     amount: int
     what: str
+    rule: str = ""
 
 
 @dataclass
@@ -127,36 +133,118 @@ def check_cluster(findings: Findings, version: str, minimum: str) -> None:
         findings.passed.append(f"the cluster answers and runs Kubernetes {version} (at least {minimum})")
 
 
-def node_images(probe: Mapping[str, Any], host: str, nodes: Sequence[Mapping[str, Any]]) -> List[str]:
-    """The images that the cluster's node of a host holds already, by all their names."""
-    names = {
-        host,
-        host.split(".", maxsplit=1)[0],
-        str(probe.get("hostname", "")),
-        str(probe.get("hostname", "")).split(".", maxsplit=1)[0],
-    }
+def host_names(probe: Mapping[str, Any], host: str) -> AbstractSet[str]:
+    """All names that the cluster may know a host by."""
+    own = str(probe.get("hostname") or "")
+    return {name for name in (host, own, host.split(".", maxsplit=1)[0], own.split(".", maxsplit=1)[0]) if name}
+
+
+def cluster_node(names: AbstractSet[str], nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The Node object of a host; empty where the cluster has none."""
     for node in nodes:
-        status = node.get("status") or {}
-        addresses = {str(item.get("address")) for item in status.get("addresses") or []}
+        addresses = {str(item.get("address")) for item in (node.get("status") or {}).get("addresses") or []}
         if str((node.get("metadata") or {}).get("name")) in names or names & addresses:
-            return [str(name) for image in status.get("images") or [] for name in image.get("names") or []]
-    return []
+            return node
+    return {}
 
 
-def image_need(lock: Mapping[str, Any], present: Sequence[str]) -> int:
-    """Bytes of the images of a lock that a node does not hold."""
-    digests = {name.rsplit("@", 1)[1] for name in present if "@" in name}
-    return sum(int(image.get("size") or 0) for image in lock.get("images") or [] if image.get("digest") not in digests)
+def node_images(node: Mapping[str, Any]) -> List[str]:
+    """The images that a node holds already, by all their names."""
+    images = (node.get("status") or {}).get("images") or []
+    return [str(name) for image in images for name in image.get("names") or []]
 
 
-def model_need(lock: Mapping[str, Any], used: int) -> int:
-    """Bytes of the models of a lock, less what their directory holds already."""
-    return max(0, sum(int(model.get("size") or 0) for model in lock.get("models") or []) - used)
+def node_rooms(
+    lock: Lock, releases: Sequence[ReleaseDisk], node: Mapping[str, Any], factor: float, keep: int
+) -> List[Room]:
+    """What a node needs for the bundle, less the images that it holds already."""
+    every = disk.places(lock, releases, factor=factor, keep=keep)
+    (place,) = (place for place in every if place.kind == "node")
+    images = disk.image_room(lock, factor, disk.held_digests(node_images(node)))
+    return [images, *place.rooms[1:]]
 
 
-def lock_bytes(lock: Mapping[str, Any]) -> int:
-    """Bytes of all blobs of a lock."""
-    return sum(int(blob.get("size") or 0) for blob in lock.get("blobs") or [])
+def check_volumes(
+    findings: Findings, places: Sequence[Place], claims: Sequence[Mapping[str, Any]], made_size: str
+) -> None:
+    """Claims are as large as what they have to hold.
+
+    ``claims`` are those of the cluster and those that the charts bring; a claim for models that is in neither is made
+    with ``made_size`` by the role model_preload.
+    """
+    known = {}
+    for claim in claims:
+        metadata = claim.get("metadata") or {}
+        known[f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"] = claim
+    enough = 0
+    for place in places:
+        if place.kind != "volume":
+            continue
+        found = known.get(place.name)
+        what = ", ".join(f"{size_text(room.size)} for {room.what}: {room.rule}" for room in place.rooms)
+        if found is None and place.rooms[0].what != "models":
+            findings.passed.append(f"volume {place.name}: not there yet; {what} will be needed")
+            continue
+        have = _claim_bytes(found) if found is not None else quantities.from_json(made_size).value
+        if have >= place.size:
+            enough += 1
+            continue
+        step = f"enlarge the claim to {size_text(place.size)} or more, or delete it while nothing uses it"
+        if found is None:
+            step = f"set model_preload_pvc_size to {size_text(place.size)} or more"
+        findings.fail(
+            f"volume {place.name}",
+            f"{'it has' if found is not None else 'it will be made with'} {size_text(have)},"
+            f" and {size_text(place.size)} are needed ({what})",
+            f"{step}, and run again",
+        )
+    if enough:
+        findings.passed.append(f"{enough} volume(s) are large enough for what they have to hold")
+
+
+def _claim_bytes(claim: Mapping[str, Any]) -> int:
+    """What a claim was given; what it asks for where it is not bound yet."""
+    given = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    asked = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
+    return quantities.from_json(given if given is not None else asked).value
+
+
+def check_unseen_nodes(
+    findings: Findings, nodes: Sequence[Mapping[str, Any]], seen: AbstractSet[str], amount: int
+) -> None:
+    """Nodes that are not looked at as hosts: what the cluster itself says of their disks.
+
+    A node tells the size of its file system, not what is free of it: only one that is too small for certain fails.
+    """
+    unseen = 0
+    for node in nodes:
+        name = str((node.get("metadata") or {}).get("name") or "")
+        status = node.get("status") or {}
+        pressed = [
+            str(item.get("message") or "no reason given")
+            for item in status.get("conditions") or []
+            if item.get("type") == "DiskPressure" and item.get("status") == "True"
+        ]
+        if pressed:
+            findings.fail(
+                f"node {name}",
+                f"it reports DiskPressure: {_one_line(pressed[0])}",
+                "free disk on it until the condition goes, and run again",
+            )
+        if name in seen:
+            continue
+        unseen += 1
+        size = quantities.from_json((status.get("capacity") or {}).get("ephemeral-storage")).value
+        if 0 < size < amount:
+            findings.fail(
+                f"node {name}",
+                f"its whole file system has {size_text(size)}, and {size_text(amount)} are needed for the bundle",
+                f"make it {size_text(amount - size)} larger, or keep the releases off this node",
+            )
+    if unseen:
+        findings.passed.append(
+            f"{unseen} node(s) are not hosts of the inventory: of their disks only the size and DiskPressure were seen"
+        )
 
 
 def check_space(findings: Findings, needs: Sequence[Need], probes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -180,7 +268,10 @@ def check_space(findings: Findings, needs: Sequence[Need], probes: Mapping[str, 
         free = int(seen.get("free_bytes") or 0)
         if total > free:
             short = True
-            parts = ", ".join(f"{size_text(need.amount)} in {need.path} for {need.what}" for need in wanted)
+            parts = ", ".join(
+                f"{size_text(need.amount)} in {need.path} for {need.what}" + (f": {need.rule}" if need.rule else "")
+                for need in wanted
+            )
             findings.fail(
                 f"host {host}",
                 f"its file system at {seen.get('nearest')} has {size_text(free)} free,"

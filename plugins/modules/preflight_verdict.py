@@ -37,7 +37,7 @@ options:
   kubernetes_min:
     description: Oldest version that will do.
     type: str
-    default: "1.30"
+    default: "1.31"
   cluster_nodes:
     description: Node objects of the cluster, for the images that they hold already.
     type: list
@@ -68,10 +68,30 @@ options:
   images_factor:
     description: How many times its size in the registry an image takes on a node, packed and unpacked.
     type: float
-    default: 3
+    default: 5.4
   models_dir:
-    description: Directory of models on the nodes. Without it, models are not judged.
+    description: Directory of models on the nodes. Without it, models there are not judged.
     type: path
+  models_keep:
+    description: Number of earlier versions of a model that stay beside the one in use.
+    type: int
+    default: 1
+  releases:
+    description:
+      - The releases, each with C(name), C(namespace), C(values) (of them, C(models.volume) is read), C(volumes)
+        as M(airgap.speech.sizing) returns them, and C(manifest) where the claims that its chart brings count.
+    type: list
+    elements: dict
+    default: []
+  claims:
+    description: PersistentVolumeClaim objects of the cluster.
+    type: list
+    elements: dict
+    default: []
+  claim_size:
+    description: Size of a claim for models that is not there yet.
+    type: str
+    default: 10Gi
   capacity:
     description: For each release its C(name), C(namespace) and the C(result) of M(airgap.speech.capacity).
     type: list
@@ -133,33 +153,62 @@ message:
   sample: "preflight: everything checked is well"
 """
 
-import json
 from typing import Any, Dict, List, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airgap.speech.plugins.module_utils import preflight
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import lock as locks
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents, read_manifest
+from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import QuantityError
+from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import SpecError
 from ansible_collections.airgap.speech.plugins.module_utils.preflight import Failure, Findings, Need
+from ansible_collections.airgap.speech.plugins.module_utils.sizing import disk
 
 
-def needs(params: Mapping[str, Any], lock: Mapping[str, Any], probes: Mapping[str, Any]) -> List[Need]:
-    """The room that the bundle will want on each host."""
-    result = []
+def chart_claims(entry: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    """The claims that the chart of a release brings, those of its StatefulSets among them."""
+    if not entry.get("manifest"):
+        return []
+    manifest = read_manifest(load_documents(str(entry["manifest"])), str(entry.get("namespace") or "default"))
+    claims = []
+    for key, document in manifest.claims.items():
+        namespace, name = key.split("/", maxsplit=1)
+        claims.append({"metadata": {"namespace": namespace, "name": name}, "spec": document.get("spec") or {}})
+    return claims
+
+
+def check_disk(findings: Findings, params: Mapping[str, Any], lock: Lock, probes: Mapping[str, Any]) -> None:
+    """The places that the bundle goes to have room for it."""
+    factor, keep = params["images_factor"], params["models_keep"]
+    releases = [disk.release_disk(entry) for entry in params["releases"]]
+    places = disk.places(lock, releases, factor=factor, keep=keep)
+    needs: List[Need] = []
     if params["registry_dir"]:
         missing = params["registry_bytes"]
-        amount = preflight.lock_bytes(lock) if missing is None else missing
+        amount = disk.registry_bytes(lock) if missing is None else missing
         for host in params["registry_hosts"]:
-            result.append(Need(host, params["registry_dir"], amount, "the registry"))
+            needs.append(Need(host, params["registry_dir"], amount, "the registry", disk.REGISTRY_RULE))
+    seen = set()
     for host in params["nodes"]:
         probe = probes.get(host) or {}
-        if params["images_dir"]:
-            present = preflight.node_images(probe, host, params["cluster_nodes"])
-            amount = int(params["images_factor"] * preflight.image_need(lock, present))
-            result.append(Need(host, params["images_dir"], amount, "images"))
-        if params["models_dir"]:
-            used = int(((probe.get("paths") or {}).get(params["models_dir"]) or {}).get("used_bytes") or 0)
-            result.append(Need(host, params["models_dir"], preflight.model_need(lock, used), "models"))
-    return [need for need in result if need.amount]
+        names = preflight.host_names(probe, host)
+        node = preflight.cluster_node(names, params["cluster_nodes"])
+        seen.add(str((node.get("metadata") or {}).get("name") or ""))
+        for room in preflight.node_rooms(lock, releases, node, factor, keep):
+            in_directory = room.what == disk.MODELS_ON_NODE
+            path = params["models_dir"] if in_directory else params["images_dir"]
+            amount = room.size
+            if in_directory:
+                amount -= int(((probe.get("paths") or {}).get(path) or {}).get("used_bytes") or 0)
+            if path and amount > 0:
+                needs.append(Need(host, path, amount, room.what, room.rule))
+    preflight.check_space(findings, needs, probes)
+    (each,) = (place for place in places if place.kind == "node")
+    preflight.check_unseen_nodes(findings, params["cluster_nodes"], seen, each.size)
+    claims = [claim for entry in params["releases"] for claim in chart_claims(entry)] + params["claims"]
+    preflight.check_volumes(findings, places, claims, params["claim_size"])
 
 
 def judge(params: Mapping[str, Any]) -> Findings:
@@ -173,12 +222,11 @@ def judge(params: Mapping[str, Any]) -> Findings:
         preflight.check_cluster(findings, params["kubernetes_version"], params["kubernetes_min"])
     if params["lock_file"]:
         try:
-            with open(params["lock_file"], encoding="utf-8") as stream:
-                lock = json.load(stream)
-        except (OSError, ValueError) as error:
-            findings.fail("bundle", f"its lock {params['lock_file']} cannot be read: {error}", "copy the bundle again")
-        else:
-            preflight.check_space(findings, needs(params, lock, probes), probes)
+            check_disk(findings, params, locks.load(params["lock_file"]), probes)
+        except locks.LockError as error:
+            findings.fail("bundle", str(error), "copy the bundle again")
+        except (QuantityError, SpecError) as error:
+            findings.fail("volumes", str(error), "correct it in the values, and run again")
     preflight.check_capacity(findings, params["capacity"], params["allow_order_dependent"])
     return findings
 
@@ -189,7 +237,7 @@ def main() -> None:
             "hosts": {"type": "dict", "default": {}},
             "clock_skew_max": {"type": "float", "default": 30},
             "kubernetes_version": {"type": "str", "default": ""},
-            "kubernetes_min": {"type": "str", "default": "1.30"},
+            "kubernetes_min": {"type": "str", "default": "1.31"},
             "cluster_nodes": {"type": "list", "elements": "dict", "default": []},
             "lock_file": {"type": "path"},
             "registry_hosts": {"type": "list", "elements": "str", "default": []},
@@ -197,8 +245,12 @@ def main() -> None:
             "registry_bytes": {"type": "int"},
             "nodes": {"type": "list", "elements": "str", "default": []},
             "images_dir": {"type": "path"},
-            "images_factor": {"type": "float", "default": 3},
+            "images_factor": {"type": "float", "default": disk.IMAGES_FACTOR},
             "models_dir": {"type": "path"},
+            "models_keep": {"type": "int", "default": 1},
+            "releases": {"type": "list", "elements": "dict", "default": []},
+            "claims": {"type": "list", "elements": "dict", "default": []},
+            "claim_size": {"type": "str", "default": "10Gi"},
             "capacity": {"type": "list", "elements": "dict", "default": []},
             "allow_order_dependent": {"type": "bool", "default": False},
             "passed": {"type": "list", "elements": "str", "default": [], "no_log": False},

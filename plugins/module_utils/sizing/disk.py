@@ -19,6 +19,8 @@ MODELS_RULE = "{copies} copies: the version in use, and {kept} beside it while o
 REGISTRY_RULE = "every blob of the lock once"
 STAGING_RULE = "the bundle as it was carried; twice where it comes in parts that are put together there"
 
+MODELS_ON_NODE = "models in their directory"
+
 # Where a release reads its models from (models.volume.type of its values).
 PVC, NODE_DIRECTORY, IMAGE_VOLUME = "pvc", "node_directory", "image"
 
@@ -112,7 +114,7 @@ def places(lock: Lock, releases: Sequence[ReleaseDisk], *, factor: float = IMAGE
     node = [image_room(lock, factor)]
     if any(release.models == NODE_DIRECTORY for release in releases):
         # The role model_preload places all models of the lock on every node of the group.
-        node.append(Room("models in their directory", copies * models_bytes(lock), rule))
+        node.append(Room(MODELS_ON_NODE, copies * models_bytes(lock), rule))
     mounted = {
         model.digest: model.size
         for release in releases

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Blob, Image, Lock, Model, ModelFile
 from ansible_collections.airgap.speech.plugins.module_utils.preflight import (
     Findings,
     Need,
@@ -12,11 +13,14 @@ from ansible_collections.airgap.speech.plugins.module_utils.preflight import (
     check_cluster,
     check_hosts,
     check_space,
-    image_need,
-    model_need,
-    node_images,
+    check_unseen_nodes,
+    check_volumes,
+    cluster_node,
+    host_names,
+    node_rooms,
     version_of,
 )
+from ansible_collections.airgap.speech.plugins.module_utils.sizing.disk import ReleaseDisk, Volume, places
 
 
 def probe(skew=0.0, **paths):
@@ -107,29 +111,119 @@ def test_a_path_that_was_not_looked_at_is_said():
     assert "the file system of /images was not looked at" in str(findings.failures[0])
 
 
-LOCK = {"images": [{"digest": "sha256:a", "size": 100}, {"digest": "sha256:b", "size": 10}], "models": [{"size": 50}]}
+def digest(letter):
+    return "sha256:" + letter * 64
+
+
+LOCK = Lock(
+    created="2026-11-21T00:00:00Z",
+    collection_version="0.1.0",
+    images=[Image("quay.io/x:1", digest("a"), 100), Image("quay.io/y:1", digest("b"), 10)],
+    models=[Model("models/m:1", "m", "1", digest("c"), 60, [ModelFile("f", digest("d"), 50)])],
+    blobs=[Blob(digest("a"), 500)],
+)
+
+
+def node(name, *, images=(), address="", capacity="", pressure=""):
+    conditions = [{"type": "DiskPressure", "status": "True", "message": pressure}] if pressure else []
+    return {
+        "metadata": {"name": name},
+        "status": {
+            "images": [{"names": list(images)}],
+            "addresses": [{"address": address}],
+            "capacity": {"ephemeral-storage": capacity} if capacity else {},
+            "conditions": conditions,
+        },
+    }
+
+
+@pytest.mark.parametrize(("host", "found"), [("w1.airgap.internal", True), ("10.0.0.1", True), ("w2", False)])
+def test_a_host_is_told_by_its_names_and_addresses(host, found):
+    there = node("w1", address="10.0.0.1")
+    assert bool(cluster_node(host_names(probe(), host), [there])) is found
+
+
+def test_a_host_without_a_name_of_its_own_is_no_node():
+    assert cluster_node(host_names({}, "w2"), [node("")]) == {}
 
 
 def test_images_that_a_node_holds_take_no_room():
-    nodes = [
-        {
-            "metadata": {"name": "w1"},
-            "status": {
-                "images": [{"names": ["quay.io/x@sha256:a", "quay.io/x:1"]}],
-                "addresses": [{"address": "10.0.0.1"}],
-            },
-        }
-    ]
-    assert node_images(probe(), "w1.airgap.internal", nodes) == ["quay.io/x@sha256:a", "quay.io/x:1"]
-    assert node_images(probe(), "10.0.0.1", nodes)
-    assert node_images(probe(), "w2", nodes) == []
-    assert image_need(LOCK, ["quay.io/x@sha256:a", "quay.io/x:1"]) == 10
-    assert image_need(LOCK, []) == 110
+    held = node("w1", images=["quay.io/x@" + digest("a"), "quay.io/x:1"])
+    assert [room.size for room in node_rooms(LOCK, [], held, 2.0, 1)] == [20]
+    assert [room.size for room in node_rooms(LOCK, [], {}, 2.0, 1)] == [220]
+    there = ReleaseDisk("speech", "ns", models="node_directory")
+    assert [room.size for room in node_rooms(LOCK, [there], held, 2.0, 1)] == [20, 100]
 
 
-def test_models_that_are_there_take_no_room():
-    assert model_need(LOCK, 0) == 50
-    assert model_need(LOCK, 60) == 0
+def claim(name, given="", asked=""):
+    return {
+        "metadata": {"namespace": "ns", "name": name},
+        "spec": {"resources": {"requests": {"storage": asked}}} if asked else {},
+        "status": {"capacity": {"storage": given}} if given else {},
+    }
+
+
+JOURNAL = Volume("journal-0", "usage records", 2**30, "the chart's default")
+
+
+@pytest.mark.parametrize(
+    ("claims", "made", "failure", "passed"),
+    [
+        ([claim("speech-models", given="100")], "1", "", "1 volume(s) are large enough"),
+        ([claim("speech-models", asked="100")], "1", "", "1 volume(s) are large enough"),
+        (
+            [claim("speech-models", given="99", asked="200")],
+            "1",
+            "volume ns/speech-models: it has 99 B, and 100 B are needed (100 B for models: 2 copies: the version in"
+            " use, and 1 beside it while one is replaced); enlarge the claim to 100 B or more",
+            "",
+        ),
+        ([], "100", "", "1 volume(s) are large enough"),
+        ([], "99", "it will be made with 99 B, and 100 B are needed", ""),
+        ([claim("other", given="1Gi")], "99", "set model_preload_pvc_size to 100 B or more", ""),
+    ],
+)
+def test_claims_of_models(claims, made, failure, passed):
+    findings = Findings()
+    check_volumes(findings, places(LOCK, [ReleaseDisk("speech", "ns")]), claims, made)
+    assert failure in " ".join(str(item) for item in findings.failures)
+    assert bool(findings.failures) is bool(failure)
+    assert passed in " ".join(findings.passed)
+
+
+@pytest.mark.parametrize(
+    ("claims", "failure", "passed"),
+    [
+        ([claim("journal-0", given="1Gi")], "", "1 volume(s) are large enough"),
+        ([claim("journal-0", given="1G")], "volume ns/journal-0: it has 953.7 MiB, and 1.0 GiB are needed", ""),
+        ([], "", "volume ns/journal-0: not there yet; 1.0 GiB for usage records: the chart's default will be needed"),
+    ],
+)
+def test_claims_of_a_journal(claims, failure, passed):
+    findings = Findings()
+    check_volumes(findings, places(LOCK, [ReleaseDisk("s", "ns", "image", volumes=[JOURNAL])]), claims, "1")
+    assert failure in " ".join(str(item) for item in findings.failures)
+    assert bool(findings.failures) is bool(failure)
+    assert passed in " ".join(findings.passed)
+
+
+@pytest.mark.parametrize(
+    ("found", "failure"),
+    [
+        (node("n", capacity="1Ki"), ""),
+        (node("n", capacity="999"), "node n: its whole file system has 999 B, and 1000 B are needed for the bundle"),
+        (node("n"), ""),
+        (node("w1", capacity="1"), ""),
+        (node("n", capacity="1Ki", pressure="the\ndisk is full"), "it reports DiskPressure: the disk is full"),
+        (node("w1", pressure="full"), "node w1: it reports DiskPressure: full"),
+    ],
+)
+def test_nodes_that_are_no_hosts_of_the_inventory(found, failure):
+    findings = Findings()
+    check_unseen_nodes(findings, [found], {"w1"}, 1000)
+    assert failure in " ".join(str(item) for item in findings.failures)
+    assert bool(findings.failures) is bool(failure)
+    assert bool(findings.passed) is (found["metadata"]["name"] == "n")
 
 
 def release(verdict, **more):
