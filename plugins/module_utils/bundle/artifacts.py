@@ -85,10 +85,18 @@ def model_image(
     layout: Layout, files: Iterable[ModelSource], annotations: dict[str, str], platform: str = "linux/amd64"
 ) -> Descriptor:
     """A model as an image of plain tar layers, one a file, that can be mounted as an image volume."""
-    layers: list[dict[str, Any]] = []
-    for item in sorted(files, key=lambda item: item.path):
-        digest, size = layout.add_stream(one_file_tar(item.path, item.local, item.size))
-        layers.append(_descriptor(LAYER_TAR, digest, size))
+    layers = [
+        layout.add_stream(one_file_tar(item.path, item.local, item.size))
+        for item in sorted(files, key=lambda item: item.path)
+    ]
+    return model_manifest(layout, layers, annotations, platform)
+
+
+def model_manifest(
+    layout: Layout, blobs: Iterable[tuple[str, int]], annotations: dict[str, str], platform: str = "linux/amd64"
+) -> Descriptor:
+    """The same, of layers (digest and size) that are in the layout already, in the order of their files' paths."""
+    layers = [_descriptor(LAYER_TAR, digest, size) for digest, size in blobs]
     system, architecture = platform.split("/")[:2]
     config, config_size = layout.add_json(
         {
@@ -107,8 +115,11 @@ def docker_archive(
     known: Callable[[str], tuple[str, int] | None],
     remember: Callable[[str, str, int], None],
     threads: int = 2,
+    name: str = "",
 ) -> Descriptor:
-    """An archive of `docker save` with one image, as an OCI image with gzipped layers.
+    """An image of an archive of `docker save`, as an OCI image with gzipped layers.
+
+    `name` is the tag of the image (repository:tag), and may be empty where the archive holds one image only.
 
     `known` gives digest and size of the gzipped layer of a diff_id where it is in the layout already;
     `remember` is told of each new one.
@@ -117,13 +128,12 @@ def docker_archive(
         with tarfile.open(path, "r:") as archive:
             members = {member.name: member for member in archive}
             listing = json.loads(_member_bytes(archive, members, "manifest.json", path))
-            if not isinstance(listing, list) or len(listing) != 1:
-                raise ArtifactError(f"{path}: holds {len(listing)} images, expected 1")
-            config = _member_bytes(archive, members, str(listing[0]["Config"]), path)
+            image = _named_image(listing, name, path)
+            config = _member_bytes(archive, members, str(image["Config"]), path)
     except (tarfile.TarError, OSError, ValueError, KeyError) as error:
         raise ArtifactError(f"{path}: is no archive of docker save ({error})") from error
     diff_ids = list(json.loads(config)["rootfs"]["diff_ids"])
-    names = list(listing[0]["Layers"])
+    names = list(image["Layers"])
     if len(diff_ids) != len(names):
         raise ArtifactError(f"{path}: has {len(names)} layers, its configuration names {len(diff_ids)}")
 
@@ -141,6 +151,20 @@ def docker_archive(
         made = dict(zip(wanted, pool.map(layer, wanted.items())))
     digest, size = layout.add_bytes(config)
     return _manifest(layout, _descriptor(IMAGE_CONFIG, digest, size), [made[diff_id] for diff_id in diff_ids], {})
+
+
+def _named_image(listing: Any, name: str, path: str) -> dict[str, Any]:
+    """The entry of manifest.json with that tag, or the only one."""
+    if not isinstance(listing, list) or not all(isinstance(entry, dict) for entry in listing):
+        raise ArtifactError(f"{path}: is no archive of docker save (its manifest.json is no list); save it again")
+    short = name.split("docker.io/library/", 1)[-1]
+    found = [entry for entry in listing if not name or {name, short} & set(entry.get("RepoTags") or ())]
+    if len(found) == 1:
+        return dict(found[0])
+    tags = ", ".join(sorted(tag for entry in listing for tag in entry.get("RepoTags") or ())) or "no tags"
+    if name:
+        raise ArtifactError(f"{path}: holds no image {name} (it has {tags}); correct the name")
+    raise ArtifactError(f"{path}: holds {len(listing)} images ({tags}); name one of them")
 
 
 def _layer_chunks(path: str, member: tarfile.TarInfo, diff_id: str, threads: int) -> Iterator[bytes]:
@@ -227,5 +251,6 @@ __all__ = [
     "docker_archive",
     "model_card",
     "model_image",
+    "model_manifest",
     "save_stream",
 ]

@@ -16,6 +16,9 @@ from typing import Any
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout, LayoutError
 
+# Manifests and configurations are not larger, as a rule: so much is read in no time.
+SMALL = 64 * 1024
+
 
 class Cache:
     """A directory with one layout and small records: key of the inputs -> what was made of them."""
@@ -31,7 +34,18 @@ class Cache:
         with open(os.path.join(self.path, ".held"), "w", encoding="ascii") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             self.layout.create()
+            self._mend()
             yield
+
+    def _mend(self) -> None:
+        """Take out small blobs that are not what their names say; large ones are read when they are carried."""
+        with os.scandir(self.layout.blobs) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_size <= SMALL:
+                    with open(entry.path, "rb") as handle:
+                        actual = hashlib.sha256(handle.read()).hexdigest()
+                    if actual != entry.name:
+                        os.unlink(entry.path)
 
     def folder(self, *parts: str) -> str:
         """A directory below the cache, made where it is missing."""

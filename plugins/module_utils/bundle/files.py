@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import re
 import tempfile
 import time
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import pypi
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import repack, tar_gz, zipapp
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import key_of, write_file
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.debs import deb_index
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import Item, Read
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.images import tree_digests
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
+    FileSpec,
     MakerError,
     Making,
     Source,
@@ -54,6 +58,9 @@ class Files:
             if not os.path.isfile(path):
                 raise MakerError(f"tool {name}: there is no file {path}; correct bundle_tool_paths")
             sources.append(source_of("files/tools/" + name, path, "tool", "tool of the site: " + name, True))
+        sources += self._extra()
+        sources += self._os_packages()
+        sources += self._docs()
         sources += self._wheels()
         sources += self._collections()
         if self.spec.installer:
@@ -62,6 +69,96 @@ class Files:
             sources.append(source_of("setup.sh", self.spec.setup, "setup", "makes the controller inside", True))
         self.making.step("files", started, f"{len(sources)}")
         return sources
+
+    def _extra(self) -> list[Source]:
+        """Files that travel as they are."""
+        sources: list[Source] = []
+        wanted: dict[str, Item] = {}
+        for spec in self.spec.files:
+            path = safe_path("files/extra/" + spec.path, spec.path)
+            if spec.sha256 and not re.match(r"^[0-9a-f]{64}\Z", spec.sha256):
+                raise MakerError(
+                    f"file {spec.path}: sha256 {spec.sha256!r} has not 64 hex digits; correct bundle_files"
+                )
+            if not re.match(r"^https?://", spec.source):
+                sources.append(self._local(path, spec))
+                continue
+            if not spec.sha256:
+                raise MakerError(
+                    f"file {spec.path}: comes from {spec.source} without a sha256, so nothing tells whether it is "
+                    "the right "
+                    "one; add it to bundle_files"
+                )
+            digest = "sha256:" + spec.sha256
+            size = self.making.layout.size_of(digest)
+            if size is None and self.making.dry:
+                self.making.pending(f"fetch file {spec.path} from {spec.source}")
+                continue
+            if size is None:
+                size = spec.size if spec.size >= 0 else self.making.web.size(spec.source)
+                wanted[digest] = Item(f"file {spec.path}", digest, size, self._reader(spec.source))
+            local = str(self.making.layout.blob_path(digest))
+            sources.append(Source(path, local, digest, size, "file", spec.reason, spec.executable))
+        self.making.bring("files", list(wanted.values()))
+        return sources
+
+    def _reader(self, url: str) -> Read:
+        return lambda offset: self.making.web.read(url, offset)
+
+    def _local(self, path: str, spec: FileSpec) -> Source:
+        if not os.path.isfile(spec.source):
+            raise MakerError(f"file {spec.path}: there is no file {spec.source}; correct bundle_files")
+        source = source_of(path, spec.source, "file", spec.reason, spec.executable)
+        if spec.sha256 and source.digest != "sha256:" + spec.sha256:
+            raise MakerError(
+                f"file {spec.path}: {spec.source} has {source.digest}, expected sha256:{spec.sha256}; correct one of "
+                "them"
+            )
+        return source
+
+    def _os_packages(self) -> list[Source]:
+        """Directories of OS packages; of .deb files an index is made, so that apt takes the directory as it is."""
+        sources: list[Source] = []
+        for spec in self.spec.os_packages:
+            root = safe_path("files/os/" + spec.name, spec.name)
+            names = sorted(_below(spec.path))
+            if not names:
+                raise MakerError(f"OS packages {spec.name}: {spec.path} holds no files; correct bundle_os_packages")
+            packages = [name for name in names if name.endswith((".deb", ".rpm"))]
+            if not packages:
+                raise MakerError(
+                    f"OS packages {spec.name}: {spec.path} holds neither .deb nor .rpm files; correct "
+                    "bundle_os_packages"
+                )
+            if packages[0].endswith(".rpm") and "repodata/repomd.xml" not in names:
+                raise MakerError(
+                    f"OS packages {spec.name}: {spec.path} has .rpm files and no repodata/repomd.xml; run "
+                    "createrepo_c there"
+                )
+            made = {}
+            if any(name.endswith(".deb") for name in packages):
+                made = deb_index(spec.path, [name for name in packages if name.endswith(".deb")], self.making.run)
+            for name in names:
+                if name not in made:
+                    local = os.path.join(spec.path, name)
+                    sources.append(source_of(f"{root}/{name}", local, "os_package", spec.reason))
+            for name, data in made.items():
+                local = os.path.join(self.making.scratch, f"os-{spec.name}-{name}")
+                write_file(local, data)
+                sources.append(source_of(f"{root}/{name}", local, "os_package", spec.reason))
+        return sources
+
+    def _docs(self) -> list[Source]:
+        """The documentation, so that nobody inside needs another place to read it."""
+        if not self.spec.docs:
+            return []
+        if not os.path.isdir(self.spec.docs):
+            raise MakerError(f"documentation: there is no directory {self.spec.docs}; correct bundle_docs, or empty it")
+        reason = "documentation of airgap.speech"
+        return [
+            source_of("files/docs/" + name, os.path.join(self.spec.docs, name), "docs", reason)
+            for name in sorted(_below(self.spec.docs))
+        ]
 
     def _wheels(self) -> list[Source]:
         if not self.spec.controller_requirements:
@@ -144,6 +241,27 @@ class Files:
         local = os.path.join(self.making.scratch, "installer.pyz")
         write_file(local, zipapp(entries))
         return source_of("files/installer.pyz", local, "setup", "installs the controller inside")
+
+
+def safe_path(path: str, given: str) -> str:
+    """A path of the bundle that stays below its directory."""
+    if not given or "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise MakerError(
+            f"{given!r}: does not stay below its directory in the bundle; write a relative path without .."
+        )
+    return path
+
+
+def _below(root: str) -> list[str]:
+    """Every plain file below a directory, as a relative path; what hides (a leading dot) does not count."""
+    found: list[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            full = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.isfile(full):
+                found.append(os.path.relpath(full, root).replace(os.sep, "/"))
+    return found
 
 
 def collection_digests(root: str) -> list[Any]:

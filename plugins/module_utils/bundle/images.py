@@ -10,13 +10,24 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import artifacts
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import key_of
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import Item
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Image, Reason
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.origins import (
+    LayoutOrigin,
+    Origin,
+    RegistryOrigin,
+    items_of,
+    plan_image,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
     BuildSpec,
+    Engine,
+    ImageSource,
     MakerError,
     Making,
     ReleaseSpec,
@@ -29,7 +40,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.images imp
     upstream,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
-from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, LayoutError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, LayoutError, platform_matches
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
 
 try:
@@ -39,6 +50,7 @@ except ImportError:  # the modules say so
 
 # Raised when what is made of the same inputs changes, so that an older cache is not taken for it.
 BUILD_FORMAT = "build/v1"
+ENGINE_FORMAT = "engine/v1"
 
 
 class Images:
@@ -86,45 +98,160 @@ class Images:
         return find_images(documents, self.spec.registry)
 
     def gather(self, reasons: dict[str, list[Reason]]) -> dict[str, tuple[Descriptor, Image]]:
+        """All images: first those that travel with their digests, fetched together, then those that are made here."""
         builds = {upstream(build.reference, self.spec.registry): build for build in self.spec.builds}
+        sources = {upstream(source.reference, self.spec.registry): source for source in self.spec.image_sources}
+        both = sorted(set(builds) & set(sources))
+        if both:
+            raise MakerError(f"{both[0]}: is built here and has a source as well; take one of them out")
+        unused = sorted(set(sources) - set(reasons))
+        if unused:
+            raise MakerError(
+                f"{unused[0]}: has a source in bundle_image_sources, but no release and no profile names it; correct "
+                "the "
+                "reference, or add it to bundle_extra_images"
+            )
+        wanted = [reference for reference in sorted(reasons) if not reference.startswith(("models/", "charts/"))]
+        made_here = {ref for ref in wanted if ref in builds or (ref in sources and sources[ref].kind != "oci_layout")}
+        descriptors = self._fetch([ref for ref in wanted if ref not in made_here], sources)
+        for reference in wanted:
+            if reference in builds:
+                descriptors[reference] = self._build(reference, builds[reference])
+            elif reference in made_here:
+                descriptors[reference] = self._local(reference, sources[reference])
         images: dict[str, tuple[Descriptor, Image]] = {}
-        for reference in sorted(reasons):
-            if reference.startswith(("models/", "charts/")):
-                continue
-            started = time.monotonic()
-            built = reference in builds
-            descriptor = self._build(reference, builds[reference]) if built else self._fetch(reference)
-            if descriptor is None:
-                continue
-            size, platforms = self.making.measure(descriptor, None if built else self.spec.platforms)
-            image = Image(reference, descriptor.digest, size, platforms, reasons[reference])
-            images[reference] = (descriptor, image)
-            self.making.step(f"image {reference}", started, f"{descriptor.digest}, {size} bytes")
+        for reference in wanted:
+            descriptor = descriptors.get(reference)
+            if descriptor is not None:
+                size, platforms = self.making.measure(descriptor, self.spec.platforms)
+                image = Image(reference, descriptor.digest, size, platforms, reasons[reference])
+                images[reference] = (descriptor, image)
         return images
 
-    def _fetch(self, text: str) -> Descriptor | None:
+    # -- with their digests ------------------------------------------------------------------------------------
+
+    def _fetch(self, references: list[str], sources: dict[str, ImageSource]) -> dict[str, Descriptor | None]:
+        """From registries and OCI layouts, planned over all of them: a blob that several images share comes once."""
+        started = time.monotonic()
+        layout, platforms = self.making.layout, self.spec.platforms
+        descriptors: dict[str, Descriptor | None] = {}
+        missing: list[tuple[str, Origin, str]] = []
+        with ThreadPoolExecutor(max(4, self.spec.threads)) as pool:
+            heads = list(pool.map(lambda text: self._head(text, sources.get(text)), references))
+            for text, (origin, there) in zip(references, heads):
+                descriptors[text] = self._held(there.digest)
+                if descriptors[text] is None:
+                    missing.append((text, origin, there.digest))
+            if self.making.dry:
+                for text, _origin, digest in missing:
+                    self.making.pending(f"fetch {text}@{digest}")
+                return descriptors
+            origins = {digest: origin for _text, origin, digest in reversed(missing)}
+            plans = list(pool.map(lambda each: plan_image(each[1], each[0], platforms), origins.items()))
+        items: dict[str, Item] = {}
+        for origin, plan in zip(origins.values(), plans):
+            for item in items_of(origin, plan, layout):
+                items.setdefault(item.digest, item)
+        self.making.bring("images", list(items.values()))
+        for plan in plans:
+            plan.keep(layout)
+        for text, _origin, digest in missing:
+            descriptors[text] = layout.describe(digest)
+        fetched = sum(item.size for item in items.values())
+        self.making.step(
+            "images",
+            started,
+            f"{len(references)} references, {len(missing)} fetched, {len(items)} blobs, {fetched} bytes",
+        )
+        return descriptors
+
+    def _head(self, text: str, source: ImageSource | None) -> tuple[Origin, Descriptor]:
         reference = Reference.parse(text)
-        there = self.making.upstream.head(reference)
-        if there is None:
-            raise MakerError(
-                f"{text}: its registry does not have it; correct the reference, or map {reference.host} to a "
-                f"registry that has it "
-                "in bundle_registry_hosts"
+        origin: Origin
+        if source is not None:
+            origin = LayoutOrigin(source.path, source.name)
+            absent = f"{text}: {origin.name} does not have {source.name or 'any image'}; correct bundle_image_sources"
+        else:
+            registry = self.making.upstream.of(reference)
+            origin = RegistryOrigin(registry, reference.repository, reference.target)
+            absent = (
+                f"{text}: its registry does not have it; correct the reference, map {reference.host} to a registry "
+                "that "
+                "has it in bundle_registry_hosts, or say where it is in bundle_image_sources"
             )
+        there = origin.head()
+        if there is None:
+            raise MakerError(absent)
         if reference.digest and there.digest != reference.digest:
-            raise MakerError(f"{text}: its registry answered with {there.digest}; correct the reference")
+            raise MakerError(f"{text}: {origin.name} answered with {there.digest}; correct the reference")
+        return origin, there
+
+    def _held(self, digest: str) -> Descriptor | None:
+        """The manifest, where the cache has all of it."""
         try:
-            for _part in self.making.layout.walk(there.digest, self.spec.platforms):
+            for _part in self.making.layout.walk(digest, self.spec.platforms):
                 pass
-            return self.making.layout.describe(there.digest)
+            return self.making.layout.describe(digest)
         except LayoutError:
-            pass
-        if self.making.dry:
-            self.making.pending(f"fetch {text}@{there.digest}")
             return None
-        self.making.tell(f"image {text}: fetching {there.digest}")
-        return self.making.upstream.fetch(
-            reference, there.digest, self.making.layout, self.spec.platforms, self.making.tell
+
+    # -- made here ---------------------------------------------------------------------------------------------
+
+    def _local(self, reference: str, source: ImageSource) -> Descriptor | None:
+        """An image of the Docker engine, or of an archive of `docker save`."""
+        started = time.monotonic()
+        name = source.name or reference
+        image_id: str | None = ""
+        if source.kind == "docker_engine":
+            image_id = self.making.engine().image_id(name)
+            if not image_id:
+                raise MakerError(
+                    f"{reference}: the Docker engine has no image {name}; build or pull it there, or correct "
+                    "bundle_image_sources"
+                )
+            key = key_of([ENGINE_FORMAT, image_id])
+        elif source.kind == "docker_archive":
+            try:
+                found = os.stat(source.path)
+            except OSError as error:
+                raise MakerError(
+                    f"{reference}: {source.path} cannot be read ({error.strerror}); correct bundle_image_sources"
+                ) from error
+            key = key_of([ENGINE_FORMAT, os.path.realpath(source.path), found.st_size, found.st_mtime_ns, source.name])
+        else:
+            raise MakerError(
+                f"{reference}: {source.kind!r} is no kind of source; write docker_engine, oci_layout or docker_archive"
+            )
+        known = self.making.cache.artifact("engine", key)
+        if known is not None:
+            return known
+        if self.making.dry:
+            self.making.pending(f"export {reference}")
+            return None
+        if image_id:
+            descriptor = self._exported(self.making.engine(), image_id)
+        else:
+            descriptor = self._unpacked(source.path, source.name)
+        _size, platforms = self.making.measure(descriptor, None)
+        if not platform_matches(platforms[0] if platforms else None, self.spec.platforms):
+            raise MakerError(
+                f"{reference}: {name} is an image for {', '.join(platforms) or 'no platform'}, where "
+                f"{', '.join(self.spec.platforms)} is wanted; build it for that, or set bundle_platforms"
+            )
+        self.making.cache.put_artifact("engine", key, descriptor)
+        self.making.step(f"image {reference}", started, descriptor.digest)
+        return descriptor
+
+    def _exported(self, engine: Engine, image_id: str) -> Descriptor:
+        archive = artifacts.save_stream(engine.save(image_id), self.making.scratch)
+        try:
+            return self._unpacked(archive)
+        finally:
+            os.unlink(archive)
+
+    def _unpacked(self, archive: str, name: str = "") -> Descriptor:
+        return artifacts.docker_archive(
+            self.making.layout, archive, self._known_layer, self._remember_layer, self.spec.threads, name
         )
 
     def _build(self, reference: str, build: BuildSpec) -> Descriptor | None:
@@ -172,13 +299,7 @@ class Images:
         shutil.rmtree(context)
         self.making.step(f"build of {reference}", started, image_id)
         started = time.monotonic()
-        archive = artifacts.save_stream(engine.save(image_id), self.making.scratch)
-        try:
-            descriptor = artifacts.docker_archive(
-                self.making.layout, archive, self._known_layer, self._remember_layer, self.spec.threads
-            )
-        finally:
-            os.unlink(archive)
+        descriptor = self._exported(engine, image_id)
         self.making.step(f"layers of {reference}", started, descriptor.digest)
         self.making.cache.put_artifact("builds", key, descriptor)
         return descriptor
@@ -191,6 +312,7 @@ class Images:
 
     def _remember_layer(self, diff_id: str, digest: str, size: int) -> None:
         self.making.cache.put("layers", diff_id, [digest, size])
+        self.making.store.fresh.add(digest)
 
 
 def base_images(containerfile: str, args: Mapping[str, str]) -> list[str]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.charts import Charts
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import Store
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.files import Files
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.images import Images
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
@@ -27,6 +28,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     Lock,
     LockError,
     Model,
+    Omitted,
     Release,
     dump,
     load,
@@ -45,8 +47,8 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
     Upstream,
     source_of,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.writer import Writer
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import upstream
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.writer import Spoilt, Writer
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout
 
 try:
@@ -67,9 +69,12 @@ class Maker:
         upstream_registries: Upstream,
         say: Say,
         dry: bool = False,
+        web: Web | None = None,
     ) -> None:
         packages = Packages(run, spec.python, cache, dry)
-        self.making = Making(spec, cache, run, engine, upstream_registries, say, dry, packages)
+        store = Store(cache.layout, os.path.join(cache.path, "partial"), spec.threads)
+        web = web or Web()
+        self.making = Making(spec, cache, run, engine, upstream_registries, say, dry, packages, web, store)
         self.spec = spec
         self.made = self.making.made
         self.writer = Writer(self.making)
@@ -80,26 +85,46 @@ class Maker:
         making = self.making
         with making.cache.held(), tempfile.TemporaryDirectory(dir=making.cache.folder("scratch")) as scratch:
             making.scratch = scratch
-            finder = Images(making)
-            reasons = finder.reasons()
-            images = finder.gather(reasons)
-            charts = Charts(making).gather()
-            models = Models(making).gather(reasons)
-            files = Files(making).gather()
-            if making.made.pending:
-                making.made.changed = True
-                return making.made
-            index = [(d, r) for r, (d, _item) in {**images, **charts, **models}.items()]
-            files += self._index(index)
-            self._lock(images, charts, models, files)
-            self.writer.bring_in_line({source.path: source for source in files})
-        making.step(
-            "bundle",
-            started,
-            f"{len(making.made.written)} files written, {making.made.bytes_written} bytes, "
-            f"{len(making.made.removed)} removed",
-        )
-        return making.made
+            making.cache.folder("partial")
+            try:
+                self._make()
+            except Spoilt as error:
+                # Each blob is read before it counts as carried; one that is not what its name says is brought anew,
+                # once.
+                making.tell(f"cache: {len(error.digests)} blobs are spoilt and are fetched again: {error}")
+                for digest in error.digests:
+                    making.layout.blob_path(digest).unlink()
+                try:
+                    self._make()
+                except Spoilt as again:
+                    raise MakerError(
+                        f"{making.layout.path}: {again} are spoilt again as soon as they are written; check that disk"
+                    ) from again
+        if not self.made.pending:
+            making.step(
+                "bundle",
+                started,
+                f"{len(self.made.written)} files written, {self.made.bytes_written} bytes, "
+                f"{len(self.made.removed)} removed",
+            )
+        return self.made
+
+    def _make(self) -> None:
+        making = self.making
+        self.made.excluded.clear()
+        finder = Images(making)
+        reasons = finder.reasons()
+        images = finder.gather(reasons)
+        charts = Charts(making).gather()
+        models = Models(making).gather(reasons)
+        files = Files(making).gather()
+        if self.made.pending:
+            self.made.changed = True
+            return
+        index = [(d, r) for r, (d, _item) in {**images, **charts, **models}.items()]
+        files += self._index(index)
+        self._lock(images, charts, models, files)
+        self.writer.bring_in_line({source.path: source for source in files})
 
     def _index(self, entries: list[tuple[Descriptor, str]]) -> list[Source]:
         staging = Layout(os.path.join(self.making.scratch, "index"))
@@ -118,9 +143,13 @@ class Maker:
         files: list[Source],
     ) -> None:
         blobs: dict[str, int] = {}
-        for digest, platforms in self._roots(images, charts, models):
-            for part in self.making.layout.walk(digest, platforms):
-                blobs[part.digest] = part.size
+        omitted: dict[str, Omitted] = {}
+        for descriptor in self._roots(images, charts, models):
+            for part in self.making.layout.walk(descriptor.digest, self.spec.platforms):
+                if part.digest in self.spec.held and not part.is_manifest:
+                    omitted[part.digest] = Omitted(part.digest, part.size, sorted(self.spec.held[part.digest]))
+                else:
+                    blobs[part.digest] = part.size
         lock = Lock(
             created="1970-01-01T00:00:00Z",
             collection_version=self._version(),
@@ -130,6 +159,7 @@ class Maker:
             models=[model for _descriptor, model in models.values()],
             blobs=[Blob(digest, size) for digest, size in blobs.items()],
             files=[File(f.path, f.digest, f.size, f.kind, f.reason) for f in files],
+            omitted=list(omitted.values()),
         )
         path = os.path.join(self.spec.dest, LOCK_NAME)
         old: Lock | None = None
@@ -157,14 +187,10 @@ class Maker:
         images: Mapping[str, tuple[Descriptor, Image]],
         charts: Mapping[str, tuple[Descriptor, Chart]],
         models: Mapping[str, tuple[Descriptor, Model]],
-    ) -> Iterator[tuple[str, Sequence[str] | None]]:
-        built = {upstream(build.reference, self.spec.registry) for build in self.spec.builds}
-        for reference, (descriptor, _image) in images.items():
-            yield descriptor.digest, None if reference in built else self.spec.platforms
-        for descriptor, _chart in charts.values():
-            yield descriptor.digest, None
-        for descriptor, _model in models.values():
-            yield descriptor.digest, None
+    ) -> Iterator[Descriptor]:
+        for group in (images, charts, models):
+            for descriptor, _item in group.values():
+                yield descriptor
 
     def _version(self) -> str:
         root = os.path.realpath(self.spec.collection)

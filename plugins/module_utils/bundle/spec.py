@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import Item, Store
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import Packages
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import Progress
 
 Run = Callable[[list[str]], "tuple[int, str, str]"]
 Say = Callable[[str], None]
@@ -48,13 +52,8 @@ class Engine(Protocol):
 class Upstream(Protocol):
     """What is wanted of the registries outside."""
 
-    def head(self, reference: Reference) -> Descriptor | None:
-        """The descriptor of what a reference names now."""
-
-    def fetch(
-        self, reference: Reference, digest: str, layout: Layout, platforms: Sequence[str], say: Say
-    ) -> Descriptor:
-        """Bring it into a layout."""
+    def of(self, reference: Reference) -> Registry:
+        """A client for what holds this image."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,17 @@ class ReleaseSpec:
 
 @dataclass(frozen=True)
 class ChartSpec:
-    """A chart: a directory, or a package."""
+    """A chart: a directory or a package (`path`), or of a repository: http(s)://... with an index.yaml, or oci://...
+
+    `digest` pins a chart of a repository: the sha256 of the package, or of the manifest where it is OCI.
+    """
 
     name: str
     version: str
-    path: str
     source: str
+    path: str = ""
+    repository: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,40 @@ class ExtraImage:
 
 
 @dataclass(frozen=True)
+class ImageSource:
+    """Where an image is that no registry has: `kind` is docker_engine, oci_layout or docker_archive.
+
+    `name` is what it is called there, where that is not its reference; `path` is the layout or the archive.
+    """
+
+    reference: str
+    kind: str
+    path: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """A file that travels as it is, to files/extra/<path>: of this machine, or of an http(s) server with its sha256."""
+
+    path: str
+    source: str
+    reason: str
+    sha256: str = ""
+    size: int = -1
+    executable: bool = False
+
+
+@dataclass(frozen=True)
+class PackagesSpec:
+    """A directory of OS packages, to files/os/<name>. Of .deb files it becomes a repository; of .rpm it is one."""
+
+    name: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model, as the models file of a profile gives it."""
 
@@ -126,6 +164,12 @@ class Spec:
     builds: list[BuildSpec] = field(default_factory=list)
     images: list[ExtraImage] = field(default_factory=list)
     models: list[ModelSpec] = field(default_factory=list)
+    image_sources: list[ImageSource] = field(default_factory=list)
+    files: list[FileSpec] = field(default_factory=list)
+    os_packages: list[PackagesSpec] = field(default_factory=list)
+    docs: str = ""
+    # What the site has: digest to the repositories of its registry that hold it.
+    held: dict[str, list[str]] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     collections: list[str] = field(default_factory=list)
     collections_requirements: str = ""
@@ -182,6 +226,8 @@ class Making:
     tell: Say
     dry: bool
     packages: Packages
+    web: Web
+    store: Store
     made: Made = field(default_factory=Made)
     scratch: str = ""
 
@@ -199,6 +245,18 @@ class Making:
     def pending(self, text: str) -> None:
         """In check mode: what would have to be done first."""
         self.made.pending.append(text)
+
+    def bring(self, label: str, items: Sequence[Item]) -> list[tuple[str, int]]:
+        """Fetch into the cache, with progress; digest and size of each blob."""
+        if not items:
+            return []
+        progress = Progress(label, 0, self.tell)
+        self.store.progress = progress
+        try:
+            return self.store.bring(items)
+        finally:
+            self.store.progress = None
+            progress.finish()
 
     def measure(self, descriptor: Descriptor, platforms: Sequence[str] | None) -> tuple[int, list[str]]:
         """Bytes of all that the descriptor reaches, and the platforms of it."""

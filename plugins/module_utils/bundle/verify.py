@@ -85,19 +85,24 @@ def _files(path: str) -> Iterator[str]:
 
 
 def _problem(full: str, name: str, digest: str) -> str:
-    hasher = hashlib.sha256()
     try:
-        with open(full, "rb", buffering=0) as handle:
-            buffer = bytearray(CHUNK)
-            view = memoryview(buffer)
-            while True:
-                count = handle.readinto(buffer)
-                if not count:
-                    break
-                hasher.update(view[:count])
+        actual = digest_of(full)
     except OSError as error:
         return f"{name}: cannot be read ({error.strerror}); copy that file again"
-    actual = "sha256:" + hasher.hexdigest()
     if actual != digest:
         return f"{name}: sha256 differs (expected {digest}, actual {actual}); copy that file again"
     return ""
+
+
+def digest_of(path: str) -> str:
+    """The digest of a file, read once with flat memory."""
+    hasher = hashlib.sha256()
+    with open(path, "rb", buffering=0) as handle:
+        buffer = bytearray(CHUNK)
+        view = memoryview(buffer)
+        while True:
+            count = handle.readinto(buffer)
+            if not count:
+                break
+            hasher.update(view[:count])
+    return "sha256:" + hasher.hexdigest()

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import read_chunks
@@ -22,8 +21,19 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     blob_path,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import MakerError, Making, Source
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import digest_of
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import Progress
+
+HALF_WRITTEN = (".partial-", ".sign-")
+
+
+class Spoilt(Exception):
+    """Blobs of the cache that are not what their names say."""
+
+    def __init__(self, digests: list[str]) -> None:
+        super().__init__(", ".join(digests))
+        self.digests = digests
 
 
 class Writer:
@@ -35,73 +45,81 @@ class Writer:
         self.made = making.made
 
     def bring_in_line(self, sources: dict[str, Source]) -> None:
+        """Write what is missing or wrong, remove what is stale, and the lock last."""
         lock = self.made.lock
         if lock is None:
             return
-        started = time.monotonic()
-        todo: list[Source] = []
         for blob in lock.blobs:
             local = str(self.making.layout.blob_path(blob.digest))
             sources[blob_path(blob.digest)] = Source(blob_path(blob.digest), local, blob.digest, blob.size, "blob", "")
+        ordered = sorted(sources.values(), key=lambda source: (-source.size, source.path))
         with ThreadPoolExecutor(max_workers=max(1, self.spec.threads)) as pool:
-            ordered = sorted(sources.values(), key=lambda source: (-source.size, source.path))
             todo = [source for source, right in zip(ordered, pool.map(self._is_right, ordered)) if not right]
         self.made.written = sorted(source.path for source in todo)
         self.made.bytes_written = sum(source.size for source in todo)
         self.made.changed = bool(todo or self.made.removed or self.made.before != self.made.lock_bytes)
         if self.making.dry or not self.made.changed:
             return
-        os.makedirs(self.spec.dest, exist_ok=True)
-        free = shutil.disk_usage(self.spec.dest).free
-        if free < self.made.bytes_written + len(self.made.lock_bytes):
+        try:
+            self._write_all(todo)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
             raise MakerError(
-                f"{self.spec.dest}: {free} bytes are free, the bundle needs {self.made.bytes_written} more; "
-                f"free some, or name another destination"
+                f"{self.spec.dest}: cannot be written ({error.strerror}); make room there, or name another "
+                "bundle_dest, and "
+                "run again: it goes on where it stopped"
+            ) from error
+
+    def _write_all(self, todo: list[Source]) -> None:
+        os.makedirs(self.spec.dest, exist_ok=True)
+        device = os.stat(self.spec.dest).st_dev
+        free = shutil.disk_usage(self.spec.dest).free
+        need = sum(source.size for source in todo if not _linkable(source, device)) + len(self.made.lock_bytes)
+        if free < need:
+            raise MakerError(
+                f"{self.spec.dest}: {free} bytes are free, the bundle needs {need} more; free {need - free} bytes, "
+                "or name "
+                "another bundle_dest"
             )
         # From here to the end the destination is no bundle: without its signature nobody takes it for one.
         signed = os.path.join(self.spec.dest, SIGNATURE_NAME)
         if os.path.exists(signed):
             os.unlink(signed)
         Layout(os.path.join(self.spec.dest, "oci")).create()
-        done = [0]
-        guard = threading.Lock()
-        last = [time.monotonic()]
+        progress = Progress("bundle", self.made.bytes_written, self.making.tell)
+        spoilt: list[str] = []
 
         def write(source: Source) -> None:
-            self._write(source)
-            with guard:
-                done[0] += source.size
-                if time.monotonic() - last[0] >= 2:
-                    last[0] = time.monotonic()
-                    rate = done[0] / max(time.monotonic() - started, 0.001)
-                    left = (self.made.bytes_written - done[0]) / max(rate, 1)
-                    self.making.tell(
-                        f"bundle: {done[0] >> 20} of {self.made.bytes_written >> 20} MB written, "
-                        f"{rate / (1 << 20):.0f} MB/s, {left:.0f} s left"
-                    )
+            if not (self._link(source, spoilt) if _linkable(source, device) else self._copy(source, spoilt)):
+                return
+            progress.add(source.size)
 
         with ThreadPoolExecutor(max_workers=max(1, self.spec.threads)) as pool:
             for _nothing in pool.map(write, sorted(todo, key=lambda source: (source.kind == "layout", source.path))):
                 pass
+        if spoilt:
+            raise Spoilt(sorted(spoilt))
         for name in self.made.removed:
             full = os.path.join(self.spec.dest, name)
             if os.path.isdir(full) and not os.path.islink(full):
                 shutil.rmtree(full)
             elif os.path.lexists(full):
                 os.unlink(full)
-        for folder in ("files/tools", "files/wheels", "files/collections", "files"):
-            full = os.path.join(self.spec.dest, folder)
-            if os.path.isdir(full) and not os.listdir(full):
-                os.rmdir(full)
+        for folder, _folders, _names in os.walk(os.path.join(self.spec.dest, "files"), topdown=False):
+            if not os.listdir(folder):
+                os.rmdir(folder)
         write_file(os.path.join(self.spec.dest, LOCK_NAME), self.made.lock_bytes)
 
     def half_written(self) -> list[str]:
         """Half-written files of a run that was killed."""
-        found: list[str] = []
-        for folder in ("", "files", "files/tools", "files/wheels", "files/collections", "oci", "oci/blobs/sha256"):
-            full = os.path.join(self.spec.dest, folder)
-            names = os.listdir(full) if os.path.isdir(full) else []
-            found += [os.path.join(folder, name) for name in names if name.startswith((".partial-", ".sign-"))]
+        tops = [os.path.join(self.spec.dest, name) for name in ("files", "oci")]
+        names = os.listdir(self.spec.dest) if os.path.isdir(self.spec.dest) else []
+        found = [name for name in names if name.startswith(HALF_WRITTEN)]
+        for top in tops:
+            for folder, _folders, files in os.walk(top):
+                relative = os.path.relpath(folder, self.spec.dest)
+                found += [os.path.join(relative, name) for name in files if name.startswith(HALF_WRITTEN)]
         return found
 
     def _is_right(self, source: Source) -> bool:
@@ -115,30 +133,72 @@ class Writer:
             return False
         if source.executable and not found.st_mode & 0o100:
             return False
-        return sha256_file(full)[0] == source.digest
+        return digest_of(full) == source.digest
 
-    def _write(self, source: Source) -> None:
+    def _link(self, source: Source, spoilt: list[str]) -> bool:
+        """Give a blob of the cache a second name. What this run did not write itself is read once before."""
+        if source.digest not in self.making.store.fresh and digest_of(source.local) != source.digest:
+            spoilt.append(source.digest)
+            return False
+        full = self._place(source)
+        name = os.path.join(os.path.dirname(full), f".partial-{os.path.basename(full)}")
+        try:
+            if os.path.lexists(name):
+                os.unlink(name)
+            os.link(source.local, name)
+            os.replace(name, full)
+        finally:
+            if os.path.lexists(name):  # also where both were names of one file already
+                os.unlink(name)
+        _sync(full)
+        return True
+
+    def _copy(self, source: Source, spoilt: list[str]) -> bool:
         """Copy a file into the destination, held against its digest on the way."""
-        full = os.path.join(self.spec.dest, source.path)
-        folder = os.path.dirname(full)
-        os.makedirs(folder, exist_ok=True)
+        full = self._place(source)
         hasher = hashlib.sha256()
-        handle, name = tempfile.mkstemp(prefix=".partial-", dir=folder)
+        handle, name = tempfile.mkstemp(prefix=".partial-", dir=os.path.dirname(full))
         try:
             with os.fdopen(handle, "wb", buffering=0) as out, open(source.local, "rb", buffering=0) as origin:
                 for chunk in read_chunks(origin):
                     hasher.update(chunk)
                     out.write(chunk)
                 os.fchmod(out.fileno(), 0o755 if source.executable else 0o644)
+                os.fdatasync(out.fileno())
             actual = "sha256:" + hasher.hexdigest()
+            if actual != source.digest and self._in_cache(source):
+                spoilt.append(source.digest)
+                return False
             if actual != source.digest:
-                if source.kind == "blob":
-                    os.unlink(source.local)
                 raise MakerError(
-                    f"{source.path}: the cache holds it as {source.local} with sha256 {actual}; run the "
-                    f"bundle again, it will be made anew"
+                    f"{source.path}: {source.local} changed while the bundle was made ({source.digest} before, "
+                    f"{actual} now); "
+                    "run again when nobody writes it"
                 )
             os.replace(name, full)
+            return True
         finally:
             if os.path.exists(name):
                 os.unlink(name)
+
+    def _in_cache(self, source: Source) -> bool:
+        return source.local == str(self.making.layout.blob_path(source.digest))
+
+    def _place(self, source: Source) -> str:
+        full = os.path.join(self.spec.dest, source.path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        return full
+
+
+def _linkable(source: Source, device: int) -> bool:
+    """A blob of the cache on the file system of the destination: nothing has to be written again."""
+    return source.kind == "blob" and os.stat(source.local).st_dev == device
+
+
+def _sync(path: str) -> None:
+    """On the disk before the lock says that it is there."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,12 +24,12 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import tar_gz
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.artifacts import ModelSource, model_image
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import load
-from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout
-from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
 from ansible_collections.airgap.speech.plugins.modules import bundle as bundle_module
 from ansible_collections.airgap.speech.plugins.modules import bundle_verify
+from tests.unit.plugins.module_utils.bundle.upstreams import add_image, push_bytes
+from tests.unit.registry_server import RegistryServer, plain_registry_server  # noqa: F401 - fixture
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 ROLE = CHECKOUT / "roles" / "bundle" / "files"
@@ -101,28 +101,10 @@ class FakeEngine:
         yield from (out.getvalue()[i : i + 1000] for i in range(0, len(out.getvalue()), 1000))
 
 
-class FakeUpstream:
-    """Stands for the registries outside, with a layout behind it."""
-
-    fetched = 0
-
-    def __init__(self, root: Path) -> None:
-        self.layout = Layout(root)
-        self.layout.create()
-        (root / "f").write_bytes(b"fetched")
-        digest = "sha256:" + hashlib.sha256(b"fetched").hexdigest()
-        self.image = model_image(self.layout, [ModelSource("f", digest, 7, str(root / "f"))], {})
-
-    def head(self, reference: Reference) -> Optional[Descriptor]:
-        return self.image if str(reference).startswith(("quay.io/a/fetched:1", "docker.io/library/extra")) else None
-
-    def fetch(
-        self, reference: Reference, digest: str, layout: Layout, platforms: Sequence[str], say: Any
-    ) -> Descriptor:
-        type(self).fetched += 1
-        for part in self.layout.walk(digest):
-            layout.add_bytes(self.layout.blob_path(part.digest).read_bytes())
-        return self.image
+def _layout(path: Path) -> Layout:
+    layout = Layout(path)
+    layout.create()
+    return layout
 
 
 def _tar(name: str, data: bytes) -> bytes:
@@ -179,13 +161,18 @@ def main():
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def site(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plain_registry_server: RegistryServer,  # noqa: F811
+) -> dict[str, Any]:
     """Everything that a small bundle is made of, and the arguments for it."""
-    FakeEngine.builds = FakeUpstream.fetched = 0
+    FakeEngine.builds = 0
     FakeEngine.bases = {"base:1": "sha256:" + "2" * 64}
-    upstream = FakeUpstream(tmp_path / "upstream")
+    for name in ("quay/a/fetched:1", "hub/library/extra:1"):
+        push_bytes(plain_registry_server, _layout(tmp_path / "upstream"), [b"fetched"], name)
+    proxy = {"endpoint": plain_registry_server.endpoint, "plain_http": True}
     monkeypatch.setattr(bundle_module, "engine_factory", lambda module: FakeEngine)
-    monkeypatch.setattr(bundle_module, "Registries", lambda hosts, platforms: upstream)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
 
     collection = tmp_path / "collection"
@@ -248,6 +235,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "signing_key_create": True,
         "signers_file": str(tmp_path / "keys" / "signers"),
         "progress_file": str(tmp_path / "progress"),
+        "registry_hosts": {"quay.io": {**proxy, "prefix": "quay"}, "docker.io": {**proxy, "prefix": "hub"}},
     }
 
 
@@ -259,14 +247,20 @@ def snapshot(root: str) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in Path(root).rglob("*") if p.is_file()}
 
 
-def test_made_twice(site: Site, capsys: Capture, tmp_path: Path) -> None:
+def test_made_twice(
+    site: Site,
+    capsys: Capture,
+    tmp_path: Path,
+    plain_registry_server: RegistryServer,  # noqa: F811
+) -> None:
+    digest = add_image(_layout(tmp_path / "upstream"), [b"fetched"]).digest
     predicted = call(bundle_module, capsys, check=True, **site)
     assert predicted["changed"]
     assert sorted(predicted["pending"]) == [
         "build ghcr.io/ours/built:1",
-        "fetch docker.io/library/extra:1@" + FakeUpstream(tmp_path / "u2").image.digest,
+        "fetch docker.io/library/extra:1@" + digest,
         "fetch model models/m:1",
-        "fetch quay.io/a/fetched:1@" + FakeUpstream(tmp_path / "u3").image.digest,
+        "fetch quay.io/a/fetched:1@" + digest,
     ]
     assert not Path(site["dest"]).exists()
     assert not Path(site["signing_key"]).exists()
@@ -276,7 +270,11 @@ def test_made_twice(site: Site, capsys: Capture, tmp_path: Path) -> None:
     assert made["excluded"][0]["reference"] == "nvcr.io/nvidia/driver:1"
     assert made["excluded"][0]["why"] == "needed only if spec.gpu.enabled"
     assert oct(Path(site["signing_key"]).stat().st_mode & 0o777) == "0o600"
-    assert (FakeEngine.builds, FakeUpstream.fetched) == (1, 1)
+    assert FakeEngine.builds == 1
+    # Two references are one image: its layers, its configuration and its manifest came once each.
+    fetched = [line for line in plain_registry_server.requests() if line.startswith("GET") and "/blobs/" in line]
+    assert len(fetched) == len(set(fetched))
+    assert len({line.rpartition("/")[2] for line in fetched}) == 2
     lock = load(site["dest"])
     assert [image.reference for image in lock.images] == [
         "docker.io/library/extra:1",
@@ -368,15 +366,35 @@ def test_what_changed_is_made_again_and_what_is_stale_goes(site: Site, capsys: C
     assert not call(bundle_verify, capsys, path=site["dest"], signers=site["signers_file"]).get("failed")
 
 
-@pytest.mark.parametrize("victim", ["files/tools/helm", "oci/index.json", "bundle.lock.json", "bundle.lock.json.sig"])
+@pytest.mark.parametrize(
+    "victim", ["files/tools/helm", "oci/index.json", "bundle.lock.json", "bundle.lock.json.sig", "oci/blobs/sha256/*"]
+)
 def test_a_spoilt_destination_is_mended(site: Site, capsys: Capture, victim: str) -> None:
     call(bundle_module, capsys, **site)
     before = snapshot(site["dest"])
-    (Path(site["dest"]) / victim).write_bytes(b"spoilt")
+    for path in Path(site["dest"]).glob(victim):
+        path.write_bytes(b"spoilt")
     (Path(site["dest"]) / "oci" / "blobs" / "sha256" / ".partial-x").write_bytes(b"killed")
     assert call(bundle_module, capsys, **site)["changed"]
     (after := snapshot(site["dest"])).pop("oci/blobs/sha256/.partial-x", None)
     assert sorted(after) == sorted(before)
+    assert not call(bundle_verify, capsys, path=site["dest"], signers=site["signers_file"]).get("failed")
+
+
+def test_a_spoilt_cache_is_mended(site: Site, capsys: Capture) -> None:
+    call(bundle_module, capsys, **site)
+    before = snapshot(site["dest"])
+    for path in Path(site["cache"]).glob("oci/blobs/sha256/*"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data))
+    shutil.rmtree(site["dest"])
+    result = call(bundle_module, capsys, **site)
+    assert not result.get("failed"), result
+    after = snapshot(site["dest"])
+    for name in ("bundle.lock.json", "bundle.lock.json.sig"):  # the time of making
+        before.pop(name), after.pop(name)
+    assert after == before
     assert not call(bundle_verify, capsys, path=site["dest"], signers=site["signers_file"]).get("failed")
 
 
@@ -391,7 +409,9 @@ def test_a_spoilt_destination_is_mended(site: Site, capsys: Capture, victim: str
             "quay.io/no/no:1: its registry does not have it",
         ),
         (lambda s: s.update(models=[]), "models/m:1: a release mounts it, but no profile has a model"),
-        (lambda s: s["models"][0]["files"][0].update(size=701), "expected sha256"),
+        (lambda s: s["models"][0]["files"][0].update(size=701), "has 700 bytes, expected 701"),
+        (lambda s: s["models"][0]["files"][0].update(sha256="0" * 64), "model.bin: sha256 differs (expected sha256:0"),
+        (lambda s: s["models"][0]["files"][0].pop("sha256"), "has no sha256 of 64 hex digits"),
         (lambda s: s["charts"][0].update(version="9"), "the profile says version 9, its Chart.yaml 1.2.3"),
         (lambda s: s.update(tools={"helm": "/none"}), "tool helm: there is no file /none"),
         (lambda s: s.update(signing_key_create=False), "there is no signing key"),

