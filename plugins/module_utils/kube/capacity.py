@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
-from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import Claim, Cluster, Words, read_claims
+from ansible_collections.airgap.speech.plugins.module_utils.kube import versions
+from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import Cluster
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import (
     Manifest,
     admission_from,
@@ -22,6 +23,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.scheduling impo
     split_existing,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Reader, Snapshot, from_documents
+from ansible_collections.airgap.speech.plugins.module_utils.kube.volumes import ClaimReader, Storage, read_storage
 
 _SENTENCES = {
     FITS: "every pod finds a node",
@@ -82,8 +84,8 @@ def assess(
     )
     manifest = read_manifest(documents, namespace, admission)
     notes = list(manifest.not_modelled)
-    claims, claim_notes = _claims(manifest, snapshot)
-    notes += claim_notes
+    storage = read_storage(snapshot.objects)
+    notes += _read_claims(manifest, snapshot, storage)
     for quota in snapshot.of("ResourceQuota"):
         metadata = quota.get("metadata") or {}
         notes.append(f"ResourceQuota {metadata.get('namespace')}/{metadata.get('name')}: what it still allows")
@@ -92,15 +94,15 @@ def assess(
         namespaces={
             str(item["metadata"]["name"]): item["metadata"].get("labels") or {} for item in snapshot.of("Namespace")
         },
-        claims=claims,
-        words=Words.of(snapshot.minor),
+        storage=storage,
+        version=versions.of(snapshot.minor),
     )
     others, kept = split_existing(snapshot.existing, manifest.workloads, release, namespace)
     cluster.add_existing(others)
     strangers = [name for name in snapshot.pending if not _of_manifest(name, manifest)]
     if strangers:
         notes.append(f"{len(strangers)} pod(s) of others wait for a node and may take the room, such as {strangers[0]}")
-    simulation = Simulation(cluster, manifest.workloads, exact_scores=_exact(snapshot, manifest))
+    simulation = Simulation(cluster, manifest.workloads)
     simulation.not_modelled += notes
     return simulation.run(kept), manifest
 
@@ -109,25 +111,26 @@ def _of_manifest(name: str, manifest: Manifest) -> bool:
     return any(name.startswith(f"{workload.namespace}/{workload.name}") for workload in manifest.workloads)
 
 
-def _claims(manifest: Manifest, snapshot: Snapshot) -> Tuple[Dict[str, Claim], List[str]]:
+def _read_claims(manifest: Manifest, snapshot: Snapshot, storage: Storage) -> List[str]:
+    """Read the claims that pods mount into ``storage``; what of them is not known comes back as notes."""
     known: Dict[str, Mapping[str, Any]] = dict(manifest.claims)
     for claim in snapshot.of("PersistentVolumeClaim"):
         metadata = claim.get("metadata") or {}
         known[f"{metadata.get('namespace', 'default')}/{metadata.get('name', '')}"] = claim
-    return read_claims(
-        manifest.claim_names,
-        known,
-        {str(item["metadata"]["name"]): item for item in snapshot.of("PersistentVolume")},
-        {str(item["metadata"]["name"]): item for item in snapshot.of("StorageClass")},
-    )
-
-
-def _exact(snapshot: Snapshot, manifest: Manifest) -> bool:
-    """Whether the scores are the scheduler's own: other releases, and images on the nodes, change them."""
-    if snapshot.minor is not None and snapshot.minor < 35:
-        return False
-    images = {image for workload in manifest.workloads for image in workload.pod.images}
-    return not any(images & node.images for node in snapshot.nodes)
+    reader = ClaimReader(snapshot.objects, storage)
+    notes = []
+    mounted = {f"{item.pod.namespace}/{name}" for item in snapshot.existing for name in item.pod.claims}
+    for key in manifest.claim_names:
+        claim_read, note = reader.read(key, known.get(key))
+        if claim_read is not None:
+            storage.claims[key] = claim_read
+        if note:
+            notes.append(note)
+    for key in sorted(mounted - set(storage.claims)):
+        claim_read, _note = reader.read(key, known.get(key))
+        if claim_read is not None:
+            storage.claims[key] = claim_read
+    return notes
 
 
 def table(rows: Sequence[Sequence[str]]) -> List[str]:

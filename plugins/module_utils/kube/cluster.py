@@ -1,26 +1,28 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of a cluster as pods are placed on it, with the filters and scores of the default scheduler's profile.
+"""The state of a cluster as pods are placed on it, with the filters of the default scheduler's profile.
 
-Pods that are equal share a class, and everything that depends only on a class and a node is computed once.
+Pods that are equal share a class, and everything that depends only on a class and a node is computed once. What pods
+count for each other (affinity, spread) stands in counters by domain, which follow each pod that is placed or removed.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import HOSTNAME, ZONE, Node
+from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import HOSTNAME, SMALLEST_IMAGE, ZONE, Node
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import EVERY_ADDRESS, Existing, HostPort, Pod
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
-    NodeTerm,
     PodTerm,
+    Selector,
     Spread,
     Taint,
-    node_terms,
+    Toleration,
 )
+from ansible_collections.airgap.speech.plugins.module_utils.kube.versions import Version
+from ansible_collections.airgap.speech.plugins.module_utils.kube.volumes import Claim, Storage, Undo, Volumes
 
 UNSCHEDULABLE = "node(s) were unschedulable"
 OTHER_NODE = "node(s) didn't match the requested node name"
@@ -34,61 +36,127 @@ AFFINITY = "node(s) didn't match pod affinity rules"
 ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 EXISTING_ANTI_AFFINITY = "node(s) didn't satisfy existing pods anti-affinity rules"
 
+# Other pods of the queue can lift these; all else can only get worse as pods are placed.
+LIFTED_LATER = frozenset((SPREAD, AFFINITY))
+
 _UNSCHEDULABLE_TAINT = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
 _BLOCKING = ("NoSchedule", "NoExecute")
-_MAX_SCORE = 100
 # The scheduler's own constraints for pods that have none: they only score.
 _DEFAULT_SPREADS = ((HOSTNAME, 3), (ZONE, 5))
 
+_MOST_OF_IMAGE = 1000 * 2**20
+# In place of a topology key: each node is a domain of its own.
+EACH_NODE = ""
+_ABSENT = -1
+_ELSEWHERE = -2
 
-@dataclass(frozen=True)
-class Words:
-    """What differs between releases of the scheduler in what it says."""
+_PORTS_REASON = (HOST_PORTS,)
+_SPREAD_REASON = (SPREAD,)
+_SPREAD_LABEL_REASON = (SPREAD_LABEL,)
+_AFFINITY_REASON = (AFFINITY,)
+_ANTI_AFFINITY_REASON = (ANTI_AFFINITY,)
+_EXISTING_REASON = (EXISTING_ANTI_AFFINITY,)
 
-    names_taints: bool = False
-    volume_affinity: str = "node(s) didn't match PersistentVolume's node affinity"
 
-    @classmethod
-    def of(cls, minor: Optional[int]) -> Words:
-        """The words of Kubernetes 1.``minor``; of the newest where it is not known."""
-        if minor is None or minor >= 35:
-            return cls()
-        return cls(names_taints=True, volume_affinity="node(s) had volume node affinity conflict")
+class Counter:
+    """How many pods of some kind stand in each domain of a topology key.
 
-    def taint(self, taint: Taint) -> str:
-        return f"node(s) had untolerated taint {taint}" if self.names_taints else "node(s) had untolerated taint(s)"
+    ``column`` has the domain that each node counts in, or a number below zero; ``lookup`` the one that it is looked up
+    in. ``low`` is the smallest count of any domain, where ``levels`` are kept.
+    """
+
+    __slots__ = ("column", "counts", "levels", "lookup", "low", "total")
+
+    def __init__(self, column: List[int], lookup: List[int], domains: int, leveled: bool) -> None:
+        self.column = column
+        self.lookup = lookup
+        self.counts = [0] * domains
+        self.total = 0
+        self.low = 0
+        self.levels: Optional[Dict[int, int]] = {0: domains} if leveled and domains else None
+
+    def add(self, index: int, amount: int) -> None:
+        domain = self.column[index]
+        if domain < 0:
+            return
+        before = self.counts[domain]
+        now = before + amount
+        self.counts[domain] = now
+        self.total += amount
+        levels = self.levels
+        if levels is None:
+            return
+        left = levels[before] - 1
+        if left:
+            levels[before] = left
+        else:
+            del levels[before]
+        levels[now] = levels.get(now, 0) + 1
+        if now < self.low:
+            self.low = now
+        elif before == self.low and not left:
+            self.low = now if amount == 1 else min(levels)
+
+    def save(self) -> Tuple[List[int], int, int, Optional[Dict[int, int]]]:
+        return list(self.counts), self.total, self.low, None if self.levels is None else dict(self.levels)
+
+    def restore(self, saved: Tuple[List[int], int, int, Optional[Dict[int, int]]]) -> None:
+        self.counts[:] = saved[0]
+        self.total, self.low = saved[1], saved[2]
+        self.levels = None if saved[3] is None else dict(saved[3])
+
+
+class _PodClass:
+    """Pods that are equal: what they take, and the counters that they count in."""
+
+    __slots__ = ("amounts", "claims", "counted", "labels", "pod", "terminating", "where")
+
+    def __init__(self, pod: Pod, terminating: bool) -> None:
+        self.pod = pod
+        self.terminating = terminating
+        self.labels = pod.label_map
+        self.amounts: List[Tuple[List[int], int]] = []
+        self.claims: Tuple[Claim, ...] = ()
+        self.counted: List[Tuple[Counter, int]] = []
+        self.where: Dict[int, int] = {}
+
+
+class _Group:
+    """The classes of pods that something counts, and how often each, with the counters that count them."""
+
+    __slots__ = ("counters", "test", "weights")
+
+    def __init__(self, test: Callable[[_PodClass], int]) -> None:
+        self.test = test
+        self.weights: Dict[int, int] = {}
+        self.counters: Dict[Tuple[Any, ...], Counter] = {}
 
 
 @dataclass
-class Claim:
-    """Where a persistent volume claim lets its pods run."""
+class View:
+    """What a class of pods to be placed asks of a node, compiled."""
 
-    terms: Optional[Tuple[NodeTerm, ...]] = None
-    local: bool = False
-
-
-@dataclass
-class Place:
-    """A node and what is on it."""
-
-    node: Node
-    used: Dict[str, int] = field(default_factory=dict)
-    scored: List[int] = field(default_factory=lambda: [0, 0])
-    classes: Dict[int, int] = field(default_factory=dict)
-    ports: Dict[HostPort, int] = field(default_factory=dict)
-    pods: int = 0
-
-
-@dataclass
-class _Checks:
-    """What a pod's class needs to know of the other pods before the nodes are looked at."""
-
-    named: Optional[FrozenSet[str]] = None
-    spreads: List[Tuple[Spread, Dict[str, int], int, int]] = field(default_factory=list)
-    repelled: Set[Tuple[str, str]] = field(default_factory=set)
-    near: Dict[Tuple[str, str], int] = field(default_factory=dict)
-    away: Set[Tuple[str, str]] = field(default_factory=set)
-    first_of_group: bool = False
+    class_id: int
+    static: List[Optional[str]]
+    named: Optional[FrozenSet[str]]
+    open: List[int]
+    needs: List[Tuple[List[int], int]]
+    ports: FrozenSet[HostPort] = frozenset()
+    claims: Tuple[Claim, ...] = ()
+    # Counter, greatest skew, whether the pod counts itself, and whether there are fewer domains than wanted.
+    spreads: List[Tuple[Counter, int, int, bool]] = field(default_factory=list)
+    near: List[Counter] = field(default_factory=list)
+    near_self: bool = False
+    away: List[Counter] = field(default_factory=list)
+    repelled: List[Counter] = field(default_factory=list)
+    # For the scores: constraints that only score (hostname has a counter by node), and weighted counters.
+    soft: List[Tuple[Spread, Counter]] = field(default_factory=list)
+    soft_strict: bool = False
+    weighted: List[Tuple[Counter, int]] = field(default_factory=list)
+    soft_taints: Optional[List[int]] = None
+    preferred: Optional[List[int]] = None
+    images: Optional[List[int]] = None
+    resource_scores: Dict[Tuple[int, int, int, int, int], int] = field(default_factory=dict)
 
 
 class Cluster:
@@ -99,93 +167,192 @@ class Cluster:
         nodes: Sequence[Node],
         *,
         namespaces: Optional[Mapping[str, Mapping[str, str]]] = None,
-        claims: Optional[Mapping[str, Claim]] = None,
-        words: Optional[Words] = None,
+        storage: Optional[Storage] = None,
+        version: Optional[Version] = None,
     ) -> None:
-        self.places = [Place(node) for node in nodes]
-        self.by_name = {node.name: index for index, node in enumerate(nodes)}
+        self.nodes = list(nodes)
+        self.nameless = frozenset(index for index, node in enumerate(self.nodes) if HOSTNAME not in node.labels)
+        self.by_name = {node.name: index for index, node in enumerate(self.nodes)}
         self.namespaces = namespaces or {}
-        self.claims = claims or {}
-        self.words = words or Words()
-        self.pinned: Dict[str, int] = {}
+        self.version = version or Version()
+        self.volumes = Volumes(self.nodes, storage or Storage(), self.version.volume_affinity)
+        size = len(self.nodes)
+        self.free: Dict[str, List[int]] = {}
+        self.slots = [node.pods for node in self.nodes]
+        # What is used, as the scheduler counts it for scores: thousandths of cpu, and bytes.
+        self.scored_cpu = [0] * size
+        self.scored_memory = [0] * size
+        self.contents: List[Dict[int, int]] = [{} for _node in self.nodes]
+        self.ports: List[Dict[HostPort, int]] = [{} for _node in self.nodes]
+        self.cpu, self.memory = self._column_of("cpu"), self._column_of("memory")
+        sizes: Dict[Tuple[int, int], int] = {}
+        self.sizes = [
+            sizes.setdefault((node.allocatable.get("cpu", 0), node.allocatable.get("memory", 0)), len(sizes))
+            for node in self.nodes
+        ]
         self._ids: Dict[Tuple[Pod, bool], int] = {}
-        self._pods: List[Tuple[Pod, bool]] = []
-        self._where: List[Dict[int, int]] = []
-        self._static: Dict[int, List[Optional[str]]] = {}
-        self._affine: Dict[int, List[bool]] = {}
-        self._matches: Dict[Tuple[PodTerm, int], bool] = {}
+        self._quick: Dict[Tuple[int, bool], Tuple[Pod, int]] = {}
+        self.classes: List[_PodClass] = []
+        self._views: Dict[int, View] = {}
+        self._groups: Dict[Tuple[Any, ...], _Group] = {}
+        self._holders: Dict[Tuple[str, PodTerm], None] = {}
+        self._columns: Dict[Tuple[Any, ...], Tuple[List[int], List[int], int]] = {}
+        self._affine: Dict[Tuple[Any, ...], List[bool]] = {}
+        self._taints: Dict[Tuple[Toleration, ...], List[Optional[Taint]]] = {}
+
+    def _column_of(self, name: str) -> List[int]:
+        """What is free of a resource on each node. It must be there before a pod that takes of it is placed."""
+        if name not in self.free:
+            self.free[name] = [node.allocatable.get(name, 0) for node in self.nodes]
+        return self.free[name]
 
     # Classes
 
     def intern(self, pod: Pod, terminating: bool = False) -> int:
+        """The class of a pod."""
+        quick = self._quick.get((id(pod), terminating))
+        if quick is not None:
+            return quick[1]
         key = (pod, terminating)
-        if key not in self._ids:
-            self._ids[key] = len(self._pods)
-            self._pods.append(key)
-            self._where.append({})
-        return self._ids[key]
+        class_id = self._ids.get(key)
+        if class_id is None:
+            class_id = self._ids[key] = len(self.classes)
+            self._add_class(pod, terminating)
+        self._quick[(id(pod), terminating)] = (pod, class_id)
+        return class_id
+
+    def _add_class(self, pod: Pod, terminating: bool) -> None:
+        class_id = len(self.classes)
+        entry = _PodClass(pod, terminating)
+        entry.amounts = [(self._column_of(name), amount) for name, amount in pod.requests if amount]
+        entry.claims = self.volumes.of(pod.namespace, pod.claims)
+        self.classes.append(entry)
+        for group in self._groups.values():
+            weight = group.test(entry)
+            if weight:
+                group.weights[class_id] = weight
+                entry.counted += [(counter, weight) for counter in group.counters.values()]
+        for kind, terms in (
+            ("anti", pod.anti_affinity),
+            ("near", pod.affinity),
+            ("preferred", pod.preferred_affinity),
+            ("unwanted", pod.preferred_anti_affinity),
+        ):
+            for term in terms:
+                if (kind, term) not in self._holders:
+                    # Whoever the term matches has to know of it.
+                    self._holders[(kind, term)] = None
+                    self._views.clear()
 
     def pod(self, class_id: int) -> Pod:
-        return self._pods[class_id][0]
+        return self.classes[class_id].pod
 
     def add_existing(self, existing: Iterable[Existing]) -> None:
         """Put pods where they run. Pods of nodes that are not there take no room."""
         for item in existing:
-            if item.node in self.by_name:
-                self.place(self.intern(item.pod, item.terminating), self.by_name[item.node])
+            index = self.by_name.get(item.node)
+            if index is not None:
+                self.place(self.intern(item.pod, item.terminating), index)
 
-    def place(self, class_id: int, index: int) -> Tuple[str, ...]:
-        """Put a pod on a node; what it pinned comes back for :meth:`remove`."""
-        self._count(class_id, index, 1)
-        newly = []
-        pod = self.pod(class_id)
-        for name in pod.claims:
-            key = f"{pod.namespace}/{name}"
-            claim = self.claims.get(key)
-            if claim is not None and claim.local and key not in self.pinned:
-                self.pinned[key] = index
-                newly.append(key)
-        return tuple(newly)
-
-    def remove(self, class_id: int, index: int, pinned: Tuple[str, ...] = ()) -> None:
-        """Take a pod off a node again."""
-        self._count(class_id, index, -1)
-        for key in pinned:
-            del self.pinned[key]
-
-    def _count(self, class_id: int, index: int, sign: int) -> None:
-        place, pod = self.places[index], self.pod(class_id)
-        for name, amount in pod.requests:
-            place.used[name] = place.used.get(name, 0) + sign * amount
-        place.scored[0] += sign * pod.scored[0]
-        place.scored[1] += sign * pod.scored[1]
-        place.pods += sign
+    def place(self, class_id: int, index: int) -> Undo:
+        """Put a pod on a node; what it did to the volumes comes back for :meth:`remove`."""
+        entry = self.classes[class_id]
+        for column, amount in entry.amounts:
+            column[index] -= amount
+        pod = entry.pod
+        self.scored_cpu[index] += pod.scored[0]
+        self.scored_memory[index] += pod.scored[1]
+        self.slots[index] -= 1
         for port in pod.host_ports:
-            place.ports[port] = place.ports.get(port, 0) + sign
-            if not place.ports[port]:
-                del place.ports[port]
-        for counts, key in ((place.classes, class_id), (self._where[class_id], index)):
-            counts[key] = counts.get(key, 0) + sign
+            self.ports[index][port] = self.ports[index].get(port, 0) + 1
+        contents, where = self.contents[index], entry.where
+        contents[class_id] = contents.get(class_id, 0) + 1
+        where[index] = where.get(index, 0) + 1
+        for counter, weight in entry.counted:
+            counter.add(index, weight)
+        return self.volumes.place(entry.claims, index) if entry.claims else ((), ())
+
+    def remove(self, class_id: int, index: int, undo: Undo = ((), ())) -> None:
+        """Take a pod off a node again."""
+        entry = self.classes[class_id]
+        for column, amount in entry.amounts:
+            column[index] += amount
+        pod = entry.pod
+        self.scored_cpu[index] -= pod.scored[0]
+        self.scored_memory[index] -= pod.scored[1]
+        self.slots[index] += 1
+        ports = self.ports[index]
+        for port in pod.host_ports:
+            ports[port] -= 1
+            if not ports[port]:
+                del ports[port]
+        for counts, key in ((self.contents[index], class_id), (entry.where, index)):
+            counts[key] -= 1
             if not counts[key]:
                 del counts[key]
+        for counter, weight in entry.counted:
+            counter.add(index, -weight)
+        if entry.claims:
+            self.volumes.remove(entry.claims, index, undo)
 
-    # Filters
+    def save(self) -> Tuple[Any, ...]:
+        """The whole state, to come back to with :meth:`restore`."""
+        counters = [counter for group in self._groups.values() for counter in group.counters.values()]
+        return (
+            {name: list(column) for name, column in self.free.items()},
+            list(self.slots),
+            list(self.scored_cpu),
+            list(self.scored_memory),
+            [dict(entry) for entry in self.contents],
+            [dict(entry) for entry in self.ports],
+            [dict(entry.where) for entry in self.classes],
+            [(counter, counter.save()) for counter in counters],
+            self.volumes.save(),
+        )
 
-    def _tolerated(self, pod: Pod, taint: Taint) -> bool:
+    def restore(self, saved: Tuple[Any, ...]) -> None:
+        """Come back to a state. Counters and classes that are newer than it must not exist."""
+        for name, column in saved[0].items():
+            self.free[name][:] = column
+        self.slots[:], self.scored_cpu[:], self.scored_memory[:] = saved[1], saved[2], saved[3]
+        self.contents[:] = [dict(entry) for entry in saved[4]]
+        self.ports[:] = [dict(entry) for entry in saved[5]]
+        for entry, where in zip(self.classes, saved[6]):
+            entry.where = dict(where)
+        for counter, values in saved[7]:
+            counter.restore(values)
+        self.volumes.restore(saved[8])
+
+    # What is computed once
+
+    @staticmethod
+    def tolerated(pod: Pod, taint: Taint) -> bool:
         return any(toleration.tolerates(taint) for toleration in pod.tolerations)
 
-    def blocking_taint(self, pod: Pod, node: Node) -> Optional[Taint]:
-        for taint in node.taints:
-            if taint.effect in _BLOCKING and not self._tolerated(pod, taint):
-                return taint
-        return None
+    def blocking_taints(self, pod: Pod) -> List[Optional[Taint]]:
+        """For each node, the first taint that keeps the pod off it."""
+        found = self._taints.get(pod.tolerations)
+        if found is None:
+            of_taints: Dict[Tuple[Taint, ...], Optional[Taint]] = {(): None}
+            for node in self.nodes:
+                if node.taints not in of_taints:
+                    of_taints[node.taints] = next(
+                        (t for t in node.taints if t.effect in _BLOCKING and not self.tolerated(pod, t)), None
+                    )
+            found = self._taints[pod.tolerations] = [of_taints[node.taints] for node in self.nodes]
+        return found
 
-    def node_affinity(self, class_id: int) -> List[bool]:
+    def node_affinity(self, pod: Pod) -> List[bool]:
         """For each node, whether the pod's node selector and required node affinity match it."""
-        if class_id not in self._affine:
-            pod = self.pod(class_id)
-            self._affine[class_id] = [self._matches_node(pod, place.node) for place in self.places]
-        return self._affine[class_id]
+        key = (pod.node_selector, pod.node_terms)
+        found = self._affine.get(key)
+        if found is None:
+            if not pod.node_selector and pod.node_terms is None:
+                found = [True] * len(self.nodes)
+            else:
+                found = [self._matches_node(pod, node) for node in self.nodes]
+            self._affine[key] = found
+        return found
 
     @staticmethod
     def _matches_node(pod: Pod, node: Node) -> bool:
@@ -193,182 +360,332 @@ class Cluster:
             return False
         return pod.node_terms is None or any(term.matches(node.labels, node.name) for term in pod.node_terms)
 
-    def static_reasons(self, class_id: int) -> List[Optional[str]]:
+    def _static(self, pod: Pod) -> List[Optional[str]]:
         """For each node, why it is out of the question whatever else is placed; None where it is not."""
-        if class_id not in self._static:
-            pod, affine = self.pod(class_id), self.node_affinity(class_id)
-            reasons: List[Optional[str]] = []
-            for place, matches in zip(self.places, affine):
-                node = place.node
-                taint = self.blocking_taint(pod, node)
-                if node.unschedulable and not self._tolerated(pod, _UNSCHEDULABLE_TAINT):
-                    reasons.append(UNSCHEDULABLE)
-                elif pod.node_name and pod.node_name != node.name:
-                    reasons.append(OTHER_NODE)
-                elif taint is not None:
-                    reasons.append(self.words.taint(taint))
-                elif not matches:
-                    reasons.append(NODE_AFFINITY)
-                else:
-                    reasons.append(None)
-            self._static[class_id] = reasons
-        return self._static[class_id]
+        reasons: List[Optional[str]] = []
+        unschedulable = not self.tolerated(pod, _UNSCHEDULABLE_TAINT)
+        for node, taint, matches in zip(self.nodes, self.blocking_taints(pod), self.node_affinity(pod)):
+            if node.unschedulable and unschedulable:
+                reasons.append(UNSCHEDULABLE)
+            elif pod.node_name and pod.node_name != node.name:
+                reasons.append(OTHER_NODE)
+            elif taint is not None:
+                reasons.append(self.taint_words(taint))
+            elif not matches:
+                reasons.append(NODE_AFFINITY)
+            else:
+                reasons.append(None)
+        return reasons
 
-    def _term_matches(self, term: PodTerm, class_id: int) -> bool:
-        key = (term, class_id)
-        if key not in self._matches:
-            pod = self.pod(class_id)
-            namespace = self.namespaces.get(pod.namespace, {"kubernetes.io/metadata.name": pod.namespace})
-            self._matches[key] = term.matches(pod.namespace, pod.label_map, namespace)
-        return self._matches[key]
+    def taint_words(self, taint: Taint) -> str:
+        named = self.version.names_taints
+        return f"node(s) had untolerated taint {taint}" if named else "node(s) had untolerated taint(s)"
 
-    def _label(self, index: int, key: str) -> Optional[str]:
-        return self.places[index].node.labels.get(key)
+    def _column(
+        self, key: str, within: Tuple[Any, ...] = (), mask: Sequence[bool] = ()
+    ) -> Tuple[List[int], List[int], int]:
+        """The domain of each node for a topology key, and the number of domains; only nodes of the mask make one."""
+        found = self._columns.get((key, *within))
+        if found is None and key == EACH_NODE:
+            every = list(range(len(self.nodes)))
+            found = self._columns[(key, *within)] = (every, every, len(every))
+        if found is None:
+            domains: Dict[str, int] = {}
+            column: List[int] = []
+            for index, node in enumerate(self.nodes):
+                value = node.labels.get(key)
+                counts = value is not None and (not mask or mask[index])
+                column.append(domains.setdefault(value, len(domains)) if counts and value is not None else _ABSENT)
+            lookup = column
+            if mask:
+                lookup = [
+                    _ABSENT if key not in node.labels else domains.get(node.labels[key], _ELSEWHERE)
+                    for node in self.nodes
+                ]
+            found = self._columns[(key, *within)] = (column, lookup, len(domains))
+        return found
 
-    def _checks(self, class_id: int) -> _Checks:
-        pod = self.pod(class_id)
-        checks = _Checks(named=named_nodes(pod))
+    # Counters
+
+    def _counter(
+        self,
+        group_key: Tuple[Any, ...],
+        test: Callable[[_PodClass], int],
+        key: str,
+        within: Tuple[Any, ...] = (),
+        mask: Sequence[bool] = (),
+        leveled: bool = False,
+    ) -> Counter:
+        """The counter of the pods of a group by a topology key; made, and filled with what is placed, when new."""
+        group = self._groups.get(group_key)
+        if group is None:
+            group = self._groups[group_key] = _Group(test)
+            for class_id, entry in enumerate(self.classes):
+                weight = test(entry)
+                if weight:
+                    group.weights[class_id] = weight
+        name = (key, *within, leveled)
+        counter = group.counters.get(name)
+        if counter is None:
+            column, lookup, domains = self._column(key, within, mask)
+            counter = group.counters[name] = Counter(column, lookup, domains, leveled)
+            for class_id, weight in group.weights.items():
+                entry = self.classes[class_id]
+                entry.counted.append((counter, weight))
+                for index, count in entry.where.items():
+                    for _pod in range(count):
+                        counter.add(index, weight)
+        return counter
+
+    def _term_matches(self, term: PodTerm, entry: _PodClass) -> bool:
+        namespace = entry.pod.namespace
+        labels = self.namespaces.get(namespace)
+        if labels is None or "kubernetes.io/metadata.name" not in labels:
+            labels = {**(labels or {}), "kubernetes.io/metadata.name": namespace}
+        return term.matches(namespace, entry.labels, labels)
+
+    def _matches_all(self, terms: Sequence[PodTerm]) -> Callable[[_PodClass], int]:
+        return lambda entry: int(all(self._term_matches(term, entry) for term in terms))
+
+    def _matching_counter(self, term: PodTerm) -> Counter:
+        """The pods that a term matches, by its topology key."""
+        return self._counter(("match", term), lambda entry: int(self._term_matches(term, entry)), term.topology_key)
+
+    def _holding_counter(self, kind: str, term: PodTerm) -> Counter:
+        """The pods that carry a term, by its topology key."""
+
+        def test(entry: _PodClass) -> int:
+            pod = entry.pod
+            terms = {
+                "anti": pod.anti_affinity,
+                "near": pod.affinity,
+                "preferred": pod.preferred_affinity,
+                "unwanted": pod.preferred_anti_affinity,
+            }[kind]
+            return terms.count(term)
+
+        return self._counter(("hold", kind, term), test, term.topology_key)
+
+    def _spread_counter(self, pod: Pod, constraint: Spread, together: Sequence[Spread], leveled: bool) -> Counter:
+        """The pods that a constraint counts, on the nodes that it looks at."""
+        selector, namespace = constraint.selector, pod.namespace
+        keys = tuple(sorted({other.topology_key for other in together}))
+        affine = constraint.honor_affinity and bool(pod.node_selector or pod.node_terms is not None)
+        mask: List[bool] = []
+        if affine or constraint.honor_taints or len(keys) > 1:
+            mask = [all(key in node.labels for key in keys) for node in self.nodes]
+            if affine:
+                mask = [one and other for one, other in zip(mask, self.node_affinity(pod))]
+            if constraint.honor_taints:
+                mask = [one and taint is None for one, taint in zip(mask, self.blocking_taints(pod))]
+        within: Tuple[Any, ...] = ()
+        if mask:
+            affinity = (pod.node_selector, pod.node_terms) if affine else None
+            within = (keys, affinity, pod.tolerations if constraint.honor_taints else None)
+        return self._counter(
+            ("spread", selector, namespace),
+            _spread_test(selector, namespace),
+            constraint.topology_key,
+            within,
+            mask,
+            leveled,
+        )
+
+    # Views
+
+    def view(self, class_id: int) -> View:
+        """What a class of pods asks of nodes, compiled."""
+        view = self._views.get(class_id)
+        if view is None:
+            view = self._views[class_id] = self._compile(class_id)
+        return view
+
+    def _compile(self, class_id: int) -> View:
+        entry = self.classes[class_id]
+        pod = entry.pod
+        static, named = self._static(pod), named_nodes(pod)
+        view = View(
+            class_id=class_id,
+            static=static,
+            named=named,
+            open=[
+                index
+                for index, reason in enumerate(static)
+                if reason is None and (named is None or self.nodes[index].name in named)
+            ],
+            needs=entry.amounts,
+            ports=pod.host_ports,
+            claims=entry.claims,
+        )
         hard = [constraint for constraint in pod.spreads if constraint.hard]
         for constraint in hard:
-            counts = self._domain_counts(class_id, constraint, hard)
-            smallest = min(counts.values()) if counts else 0
-            if len(counts) < constraint.min_domains:
-                smallest = 0
-            own = 1 if constraint.selector.matches(pod.label_map) else 0
-            checks.spreads.append((constraint, counts, smallest, own))
-        for other_id, where in enumerate(self._where):
-            if not where:
+            counter = self._spread_counter(pod, constraint, hard, True)
+            own = int(constraint.selector.matches(entry.labels))
+            view.spreads.append((counter, constraint.max_skew, own, len(counter.counts) < constraint.min_domains))
+        for key in sorted({term.topology_key for term in pod.affinity}):
+            view.near.append(self._counter(("all", pod.affinity), self._matches_all(pod.affinity), key))
+        view.near_self = all(self._term_matches(term, entry) for term in pod.affinity)
+        view.away = [self._matching_counter(term) for term in pod.anti_affinity]
+        for kind, term in self._holders:
+            if not self._term_matches(term, entry):
                 continue
-            other = self.pod(other_id)
-            for term in other.anti_affinity:
-                if self._term_matches(term, class_id):
-                    checks.repelled.update(self._pairs(where, term.topology_key))
-            for term in pod.anti_affinity:
-                if self._term_matches(term, other_id):
-                    checks.away.update(self._pairs(where, term.topology_key))
-            if pod.affinity and all(self._term_matches(term, other_id) for term in pod.affinity):
-                for term in pod.affinity:
-                    for index, count in where.items():
-                        value = self._label(index, term.topology_key)
-                        if value is not None:
-                            pair = (term.topology_key, value)
-                            checks.near[pair] = checks.near.get(pair, 0) + count
-        checks.first_of_group = (
-            bool(pod.affinity) and not checks.near and all(self._term_matches(term, class_id) for term in pod.affinity)
-        )
-        return checks
-
-    def _pairs(self, where: Mapping[int, int], key: str) -> List[Tuple[str, str]]:
-        values = {self._label(index, key) for index in where}
-        return [(key, value) for value in values if value is not None]
-
-    def _eligible(self, class_id: int, index: int, constraint: Spread) -> bool:
-        if constraint.honor_affinity and not self.node_affinity(class_id)[index]:
-            return False
-        node = self.places[index].node
-        return not (constraint.honor_taints and self.blocking_taint(self.pod(class_id), node) is not None)
-
-    def _domain_counts(
-        self, class_id: int, constraint: Spread, together: Sequence[Spread], within: Optional[Set[str]] = None
-    ) -> Dict[str, int]:
-        """How many pods that a constraint counts are in each domain of its key."""
-        pod = self.pod(class_id)
-        keys = [other.topology_key for other in together]
-        counts: Dict[str, int] = {}
-        for index, place in enumerate(self.places):
-            labels = place.node.labels
-            if any(key not in labels for key in keys) or not self._eligible(class_id, index, constraint):
-                continue
-            domain = labels.get(constraint.topology_key, "")
-            if within is None or domain in within:
-                counts[domain] = counts.get(domain, 0) + self._matching(index, constraint, pod.namespace)
-        return counts
-
-    def _matching(self, index: int, constraint: Spread, namespace: str) -> int:
-        if constraint.selector.empty or constraint.selector.nothing:
-            return 0
-        total = 0
-        for class_id, count in self.places[index].classes.items():
-            pod, terminating = self._pods[class_id]
-            if not terminating and pod.namespace == namespace and constraint.selector.matches(pod.label_map):
-                total += count
-        return total
-
-    def reasons(self, class_id: int) -> List[Tuple[str, ...]]:
-        """For each node, why the pod cannot go there now; an empty tuple where it can."""
-        pod, checks = self.pod(class_id), self._checks(class_id)
-        result: List[Tuple[str, ...]] = []
-        for index, static in enumerate(self.static_reasons(class_id)):
-            if checks.named is not None and self.places[index].node.name not in checks.named:
-                result.append((NOT_NAMED,))
-            elif static is not None:
-                result.append((static,))
+            if kind == "anti":
+                view.repelled.append(self._holding_counter(kind, term))
+            elif kind == "near":
+                view.weighted.append((self._holding_counter(kind, term), 1))
             else:
-                result.append(self._dynamic(pod, index, checks))
-        return result
+                sign = 1 if kind == "preferred" else -1
+                view.weighted.append((self._holding_counter(kind, term), sign * term.weight))
+        view.weighted += [(self._matching_counter(term), term.weight) for term in pod.preferred_affinity]
+        view.weighted += [(self._matching_counter(term), -term.weight) for term in pod.preferred_anti_affinity]
+        self._compile_soft(view, pod)
+        return view
 
-    def _dynamic(self, pod: Pod, index: int, checks: _Checks) -> Tuple[str, ...]:
-        place = self.places[index]
-        if pod.host_ports and self._ports_taken(pod, place):
-            return (HOST_PORTS,)
-        lacking = self.lacking(pod, place)
-        if lacking:
-            return lacking
-        for name in pod.claims:
-            key = f"{pod.namespace}/{name}"
-            claim = self.claims.get(key)
-            if claim is not None and not self._claim_allows(claim, key, index):
-                return (self.words.volume_affinity,)
-        labels = place.node.labels
-        for constraint, counts, smallest, own in checks.spreads:
-            domain = labels.get(constraint.topology_key)
-            if domain is None:
-                return (SPREAD_LABEL,)
-            if counts.get(domain, 0) + own - smallest > constraint.max_skew:
-                return (SPREAD,)
-        if pod.affinity and not self._near(pod, labels, checks):
-            return (AFFINITY,)
-        for term in pod.anti_affinity:
-            if (term.topology_key, labels.get(term.topology_key)) in checks.away:
-                return (ANTI_AFFINITY,)
-        if checks.repelled and any(pair in checks.repelled for pair in labels.items()):
-            return (EXISTING_ANTI_AFFINITY,)
+    def _compile_soft(self, view: View, pod: Pod) -> None:
+        soft = [constraint for constraint in pod.spreads if not constraint.hard]
+        view.soft_strict = bool(pod.spreads)
+        if not view.soft_strict and not pod.default_spread.nothing and not pod.default_spread.empty:
+            soft = [Spread(skew, key, False, pod.default_spread, 1, True, False) for key, skew in _DEFAULT_SPREADS]
+        together = soft if view.soft_strict else ()
+        for constraint in soft:
+            if constraint.topology_key == HOSTNAME:
+                # Counted on the node itself, whichever nodes the constraint looks at.
+                counted = (constraint.selector, pod.namespace)
+                counter = self._counter(("spread", *counted), _spread_test(*counted), EACH_NODE)
+            else:
+                counter = self._spread_counter(pod, constraint, together, False)
+            view.soft.append((constraint, counter))
+        if any(taint.effect == "PreferNoSchedule" for node in self.nodes for taint in node.taints):
+            view.soft_taints = [
+                sum(1 for t in node.taints if t.effect == "PreferNoSchedule" and not self.tolerated(pod, t))
+                for node in self.nodes
+            ]
+        view.images = self._image_scores(pod)
+        if pod.preferred_nodes:
+            view.preferred = [
+                sum(weight for weight, term in pod.preferred_nodes if term.matches(node.labels, node.name))
+                for node in self.nodes
+            ]
+
+    def _image_scores(self, pod: Pod) -> Optional[List[int]]:
+        """For each node, the score of the pod's images that are on it; None where no node has one."""
+        wanted = [_full_name(image) for image in pod.images]
+        mounted = [_full_name(image) for image in pod.image_volumes] if self.version.image_volumes_score else []
+        weights: Dict[str, int] = {}
+        for image in {*wanted, *mounted}:
+            holders = [node.images[image] for node in self.nodes if image in node.images]
+            if holders:
+                weights[image] = int(float(holders[0]) * (len(holders) / len(self.nodes)))
+        if not weights:
+            return None
+        most = _MOST_OF_IMAGE * len(wanted)
+        scores = []
+        for node in self.nodes:
+            total = sum(weights[image] for image in wanted + mounted if image in weights and image in node.images)
+            scores.append(100 * (min(max(total, SMALLEST_IMAGE), most) - SMALLEST_IMAGE) // (most - SMALLEST_IMAGE))
+        return scores
+
+    # Filters
+
+    def obstacle(self, view: View, index: int) -> Tuple[str, ...]:
+        """Why a pod cannot go to an open node now; empty where it can."""
+        if view.ports and self._ports_taken(view.ports, index):
+            return _PORTS_REASON
+        if self.slots[index] <= 0:
+            return self._lacking(view, index)
+        for column, amount in view.needs:
+            if amount > column[index]:
+                return self._lacking(view, index)
+        if view.claims:
+            reasons = self.volumes.obstacle(view.claims, index)
+            if reasons:
+                return reasons
+        for spread_counter, skew, own, short in view.spreads:
+            domain = spread_counter.lookup[index]
+            if domain == _ABSENT:
+                return _SPREAD_LABEL_REASON
+            count = spread_counter.counts[domain] if domain >= 0 else 0
+            if count + own - (0 if short else spread_counter.low) > skew:
+                return _SPREAD_REASON
+        if view.near and not self._near(view, index):
+            return _AFFINITY_REASON
+        for counter in view.away:
+            domain = counter.column[index]
+            if domain >= 0 and counter.counts[domain]:
+                return _ANTI_AFFINITY_REASON
+        for counter in view.repelled:
+            domain = counter.column[index]
+            if domain >= 0 and counter.counts[domain]:
+                return _EXISTING_REASON
         return ()
 
     @staticmethod
-    def _near(pod: Pod, labels: Mapping[str, str], checks: _Checks) -> bool:
-        for term in pod.affinity:
-            if term.topology_key not in labels:
+    def _near(view: View, index: int) -> bool:
+        there = True
+        for counter in view.near:
+            domain = counter.column[index]
+            if domain < 0:
                 return False
-        return checks.first_of_group or all(
-            checks.near.get((term.topology_key, labels[term.topology_key]), 0) > 0 for term in pod.affinity
-        )
+            if not counter.counts[domain]:
+                there = False
+        return there or (view.near_self and not any(counter.total for counter in view.near))
 
-    @staticmethod
-    def _ports_taken(pod: Pod, place: Place) -> bool:
-        for protocol, address, number in pod.host_ports:
-            for other_protocol, other_address, other_number in place.ports:
+    def _ports_taken(self, ports: FrozenSet[HostPort], index: int) -> bool:
+        for protocol, address, number in ports:
+            for other_protocol, other_address, other_number in self.ports[index]:
                 same = number == other_number and protocol == other_protocol
                 if same and (address == other_address or EVERY_ADDRESS in (address, other_address)):
                     return True
         return False
 
-    @staticmethod
-    def lacking(pod: Pod, place: Place) -> Tuple[str, ...]:
+    def _lacking(self, view: View, index: int) -> Tuple[str, ...]:
         """The resources that a node has too little of, in the scheduler's words."""
-        result = []
-        if place.pods + 1 > place.node.pods:
-            result.append(TOO_MANY_PODS)
-        for name, amount in pod.requests:
-            if amount > 0 and amount > place.node.allocatable.get(name, 0) - place.used.get(name, 0):
+        result = [TOO_MANY_PODS] if self.slots[index] <= 0 else []
+        for name, amount in self.pod(view.class_id).requests:
+            if amount and amount > self.free[name][index]:
                 result.append(f"Insufficient {name}")
         return tuple(result)
 
-    def _claim_allows(self, claim: Claim, key: str, index: int) -> bool:
-        if key in self.pinned:
-            return self.pinned[key] == index
-        node = self.places[index].node
-        return claim.terms is None or any(term.matches(node.labels, node.name) for term in claim.terms)
+    def refusal(self, class_id: int, index: Optional[int]) -> str:
+        """Why the kubelet of a node refuses a pod that names it; empty where it takes it in."""
+        pod = self.pod(class_id)
+        if index is None:
+            return f'the node "{pod.node_name}" that the pod names is not there'
+        node, view = self.nodes[index], self.view(class_id)
+        where = f"the kubelet of node {node.name} refuses it"
+        for name, amount in [("pods", 1), *pod.requests]:
+            free = self.slots[index] if name == "pods" else self.free[name][index]
+            if amount > free:
+                return f"{where}: OutOf{name}: Node didn't have enough resource: {name}"
+        if not self.node_affinity(pod)[index]:
+            return f"{where}: NodeAffinity: Predicate NodeAffinity failed: {NODE_AFFINITY}"
+        if view.ports and self._ports_taken(view.ports, index):
+            return f"{where}: NodePorts: Predicate NodePorts failed: {HOST_PORTS}"
+        if any(taint.effect == "NoExecute" and not self.tolerated(pod, taint) for taint in node.taints):
+            return f"{where}: TaintToleration: Predicate TaintToleration failed: a taint is not tolerated"
+        return ""
+
+    def feasible(self, view: View) -> List[int]:
+        """The nodes that a pod can go to now."""
+        obstacle = self.obstacle
+        return [index for index in view.open if not obstacle(view, index)]
+
+    def reasons(self, class_id: int) -> List[Tuple[str, ...]]:
+        """For each node, why the pod cannot go there now; an empty tuple where it can."""
+        view = self.view(class_id)
+        result: List[Tuple[str, ...]] = []
+        for index, static in enumerate(view.static):
+            if view.named is not None and self.nodes[index].name not in view.named:
+                result.append((NOT_NAMED,))
+            elif static is not None:
+                result.append((static,))
+            else:
+                result.append(self.obstacle(view, index))
+        return result
+
+    def may_be_lifted(self, reasons: Iterable[Tuple[str, ...]]) -> bool:
+        """Whether pods that are placed later could let in a pod that these reasons keep out."""
+        return any(reason in LIFTED_LATER for entry in reasons for reason in entry)
 
     def message(self, reasons: Sequence[Tuple[str, ...]]) -> str:
         """Why no node takes a pod, as the scheduler's event says it."""
@@ -376,157 +693,28 @@ class Cluster:
         for entry in reasons:
             for reason in entry:
                 counts[reason] = counts.get(reason, 0) + 1
+        return self.sentence(counts)
+
+    def sentence(self, counts: Mapping[str, int]) -> str:
+        """The scheduler's sentence of how many nodes have which reason."""
         listed = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
         return (
-            f"0/{len(self.places)} nodes are available: {listed}." if listed else "no nodes available to schedule pods"
+            f"0/{len(self.nodes)} nodes are available: {listed}." if listed else "no nodes available to schedule pods"
         )
-
-    # Scores
-
-    def scores(self, class_id: int, feasible: Sequence[int]) -> List[int]:
-        """The sum of the default plugins' scores for each node that can take the pod."""
-        pod = self.pod(class_id)
-        parts = [
-            (3, _normalized([self._soft_taints(pod, index) for index in feasible], reverse=True)),
-            (2, _normalized([self._preferred_nodes(pod, index) for index in feasible])),
-            (1, [self._least_allocated(pod, self.places[index]) for index in feasible]),
-            (2, self._spread_scores(class_id, feasible)),
-            (2, self._pod_affinity_scores(class_id, feasible)),
-            (1, [self._balanced(pod, self.places[index]) for index in feasible]),
-        ]
-        return [sum(weight * scores[i] for weight, scores in parts) for i in range(len(feasible))]
-
-    def _soft_taints(self, pod: Pod, index: int) -> int:
-        return sum(
-            1
-            for taint in self.places[index].node.taints
-            if taint.effect == "PreferNoSchedule" and not self._tolerated(pod, taint)
-        )
-
-    def _preferred_nodes(self, pod: Pod, index: int) -> int:
-        node = self.places[index].node
-        return sum(weight for weight, term in pod.preferred_nodes if term.matches(node.labels, node.name))
-
-    @staticmethod
-    def _least_allocated(pod: Pod, place: Place) -> int:
-        total = weights = 0
-        for number, name in enumerate(("cpu", "memory")):
-            capacity = place.node.allocatable.get(name, 0)
-            if not capacity:
-                continue
-            weights += 1
-            free = capacity - place.scored[number] - pod.scored[number]
-            total += free * _MAX_SCORE // capacity if free >= 0 else 0
-        return total // weights if weights else 0
-
-    @staticmethod
-    def _balanced(pod: Pod, place: Place) -> int:
-        asked = pod.request_map
-        if not asked.get("cpu") and not asked.get("memory"):
-            return 0
-
-        def balance(more: int) -> int:
-            shares = []
-            for name in ("cpu", "memory"):
-                capacity = place.node.allocatable.get(name, 0)
-                if capacity:
-                    shares.append(min(1.0, (place.used.get(name, 0) + more * asked.get(name, 0)) / capacity))
-            deviation = abs((shares[0] - shares[1]) / 2) if len(shares) == 2 else 0.0
-            return int((1 - deviation) * float(_MAX_SCORE))
-
-        half = _MAX_SCORE // 2
-        return half + int((half + balance(1) - balance(0)) / 2)
-
-    def _spread_scores(self, class_id: int, feasible: Sequence[int]) -> List[int]:
-        pod = self.pod(class_id)
-        soft = [constraint for constraint in pod.spreads if not constraint.hard]
-        strict = bool(pod.spreads)
-        if not strict and not pod.default_spread.nothing:
-            soft = [Spread(skew, key, False, pod.default_spread, 1, True, False) for key, skew in _DEFAULT_SPREADS]
-        if not soft or not feasible:
-            return [0] * len(feasible)
-        keys = [constraint.topology_key for constraint in soft]
-        ignored = {index for index in feasible if strict and any(self._label(index, key) is None for key in keys)}
-        raw = dict.fromkeys(feasible, 0.0)
-        for constraint in soft:
-            key = constraint.topology_key
-            scored = [index for index in feasible if index not in ignored]
-            if key == HOSTNAME:
-                size, counts = len(scored), {}
-            else:
-                domains = {self._label(index, key) or "" for index in scored}
-                counts = self._domain_counts(class_id, constraint, soft if strict else (), domains)
-                size = len(domains)
-            weight = math.log(size + 2)
-            for index in scored:
-                domain = self._label(index, key)
-                if domain is None:
-                    continue
-                if key == HOSTNAME:
-                    count = self._matching(index, constraint, pod.namespace)
-                else:
-                    count = counts.get(domain, 0)
-                raw[index] += count * weight + float(constraint.max_skew - 1)
-        rounded = {index: math.floor(score + 0.5) for index, score in raw.items()}
-        kept = [rounded[index] for index in feasible if index not in ignored]
-        highest, lowest = max(kept, default=0), min(kept, default=0)
-        result = []
-        for index in feasible:
-            if index in ignored:
-                result.append(0)
-            elif not highest:
-                result.append(_MAX_SCORE)
-            else:
-                result.append(_MAX_SCORE * (highest + lowest - rounded[index]) // highest)
-        return result
-
-    def _pod_affinity_scores(self, class_id: int, feasible: Sequence[int]) -> List[int]:
-        pod = self.pod(class_id)
-        totals: Dict[Tuple[str, str], int] = {}
-
-        def add(term: PodTerm, weight: int, where: Mapping[int, int]) -> None:
-            for index, count in where.items():
-                value = self._label(index, term.topology_key)
-                if value is not None:
-                    pair = (term.topology_key, value)
-                    totals[pair] = totals.get(pair, 0) + weight * count
-
-        for other_id, where in enumerate(self._where):
-            if not where:
-                continue
-            other = self.pod(other_id)
-            for terms, sign in ((pod.preferred_affinity, 1), (pod.preferred_anti_affinity, -1)):
-                for term in terms:
-                    if self._term_matches(term, other_id):
-                        add(term, sign * term.weight, where)
-            for terms, sign in ((other.preferred_affinity, 1), (other.preferred_anti_affinity, -1)):
-                for term in terms:
-                    if self._term_matches(term, class_id):
-                        add(term, sign * term.weight, where)
-            for term in other.affinity:
-                if self._term_matches(term, class_id):
-                    add(term, 1, where)
-        if not totals:
-            return [0] * len(feasible)
-        raw = [sum(totals.get(pair, 0) for pair in self.places[index].node.labels.items()) for index in feasible]
-        lowest, span = min(raw), max(raw) - min(raw)
-        return [int(_MAX_SCORE * ((score - lowest) / span)) if span else 0 for score in raw]
 
     # Equivalence
 
     def signatures(self, class_ids: Iterable[int]) -> List[Tuple[Any, ...]]:
         """For each node, what of it never changes and could matter to these pods: equal nodes are interchangeable."""
-        keys = {ZONE}
-        for pod, _terminating in self._pods:
+        keys: Set[str] = {ZONE}
+        for entry in self.classes:
+            pod = entry.pod
             for term in pod.affinity + pod.anti_affinity + pod.preferred_affinity + pod.preferred_anti_affinity:
                 keys.add(term.topology_key)
             keys.update(constraint.topology_key for constraint in pod.spreads)
-        classes = sorted(set(class_ids))
-        local: List[NodeTerm] = [term for claim in self.claims.values() for term in claim.terms or ()]
-        columns = [self.static_reasons(class_id) for class_id in classes]
+        views = [self.view(class_id) for class_id in sorted(set(class_ids))]
         result = []
-        for index, place in enumerate(self.places):
-            node = place.node
+        for index, node in enumerate(self.nodes):
             labels = tuple(
                 (key, node.labels.get(key))
                 for key in sorted(keys)
@@ -536,18 +724,30 @@ class Cluster:
                 (
                     labels,
                     tuple(sorted(node.allocatable.items())),
-                    tuple(column[index] for column in columns),
-                    tuple(self._preferred_nodes(self.pod(class_id), index) for class_id in classes),
-                    tuple(self._soft_taints(self.pod(class_id), index) for class_id in classes),
-                    tuple(term.matches(node.labels, node.name) for term in local),
+                    tuple(view.static[index] for view in views),
+                    tuple(view.named is None or node.name in view.named for view in views),
+                    tuple(view.preferred[index] for view in views if view.preferred),
+                    tuple(view.soft_taints[index] for view in views if view.soft_taints),
+                    tuple(entry[0].lookup[index] < 0 for view in views for entry in view.spreads),
+                    tuple(entry[0].column[index] < 0 for view in views for entry in view.spreads),
+                    tuple(counter.column[index] < 0 for view in views for _constraint, counter in view.soft),
+                    tuple(view.images[index] for view in views if view.images),
+                    self.volumes.signature(index),
                 )
             )
         return result
 
-    def state_of(self, index: int) -> Tuple[Any, ...]:
-        """What is on a node now, as a key."""
-        pins = tuple(sorted(key for key, where in self.pinned.items() if where == index)) if self.pinned else ()
-        return (tuple(sorted(self.places[index].classes.items())), pins)
+
+def _full_name(image: str) -> str:
+    return image if image.rfind(":") > image.rfind("/") else f"{image}:latest"
+
+
+def _spread_test(selector: Selector, namespace: str) -> Callable[[_PodClass], int]:
+    def test(entry: _PodClass) -> int:
+        counts = not entry.terminating and not selector.empty and entry.pod.namespace == namespace
+        return int(counts and selector.matches(entry.labels))
+
+    return test
 
 
 def named_nodes(pod: Pod) -> Optional[FrozenSet[str]]:
@@ -561,64 +761,3 @@ def named_nodes(pod: Pod) -> Optional[FrozenSet[str]]:
             return None
         names |= allowed
     return frozenset(names)
-
-
-def _normalized(scores: List[int], reverse: bool = False) -> List[int]:
-    highest = max(scores, default=0)
-    if not highest:
-        return [_MAX_SCORE] * len(scores) if reverse else scores
-    scaled = [_MAX_SCORE * score // highest for score in scores]
-    return [_MAX_SCORE - score for score in scaled] if reverse else scaled
-
-
-def read_claims(
-    wanted: Iterable[str],
-    claims: Mapping[str, Mapping[str, Any]],
-    volumes: Mapping[str, Mapping[str, Any]],
-    classes: Mapping[str, Mapping[str, Any]],
-) -> Tuple[Dict[str, Claim], List[str]]:
-    """Say where claims let their pods run; what is not known or not modelled comes back as notes."""
-    result: Dict[str, Claim] = {}
-    notes: List[str] = []
-    default = next(
-        (
-            name
-            for name, item in sorted(classes.items())
-            if ((item.get("metadata") or {}).get("annotations") or {}).get(
-                "storageclass.kubernetes.io/is-default-class"
-            )
-            == "true"
-        ),
-        "",
-    )
-    for key in wanted:
-        claim = claims.get(key)
-        if claim is None:
-            notes.append(f"PersistentVolumeClaim {key}: it is not there yet, so its volume's nodes are not known")
-            continue
-        spec = claim.get("spec") or {}
-        volume_name = spec.get("volumeName")
-        if volume_name:
-            volume = volumes.get(str(volume_name))
-            if volume is None:
-                notes.append(f"PersistentVolumeClaim {key}: its volume {volume_name} was not found")
-                continue
-            required = (((volume.get("spec") or {}).get("nodeAffinity")) or {}).get("required") or {}
-            terms = required.get("nodeSelectorTerms")
-            thing = f"PersistentVolume {volume_name}"
-            result[key] = Claim(node_terms(terms, thing, "spec.nodeAffinity.required") if terms else None)
-            continue
-        class_name = str(spec.get("storageClassName") or default)
-        storage = classes.get(class_name)
-        if storage is None:
-            notes.append(f"PersistentVolumeClaim {key}: its StorageClass {class_name or '(default)'} was not found")
-            continue
-        provisioner = str(storage.get("provisioner") or "")
-        if storage.get("volumeBindingMode") != "WaitForFirstConsumer" or provisioner.endswith("/no-provisioner"):
-            notes.append(f"PersistentVolumeClaim {key}: not bound yet, and its volume decides where pods may run")
-        elif storage.get("allowedTopologies"):
-            notes.append(f"PersistentVolumeClaim {key}: StorageClass {class_name} has allowedTopologies")
-        else:
-            # A directory of a node: the first pod that uses the claim decides the node for all others.
-            result[key] = Claim(local="local" in provisioner or "hostpath" in provisioner)
-    return result, notes

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Set, Tuple
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Mapping, Set, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
@@ -18,6 +19,8 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     taints,
 )
 
+# Images together count from this size on.
+SMALLEST_IMAGE = 23 * 2**20
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
 
@@ -31,7 +34,8 @@ class Node:
     allocatable: Mapping[str, int]
     taints: Tuple[Taint, ...] = ()
     unschedulable: bool = False
-    images: FrozenSet[str] = frozenset()
+    # Bytes of each image, by name.
+    images: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def pods(self) -> int:
@@ -54,10 +58,8 @@ def read_node(document: Mapping[str, Any]) -> Node:
     if given is None:
         given = status.get("capacity")
     images = {
-        str(image)
+        sys.intern(str(image)): int(entry.get("sizeBytes") or 0)
         for entry in status.get("images") or []
-        # Below this size an image does not bear on the choice of a node.
-        if int(entry.get("sizeBytes") or 0) >= 23 * 2**20
         for image in entry.get("names") or []
     }
     return Node(
@@ -66,7 +68,7 @@ def read_node(document: Mapping[str, Any]) -> Node:
         allocatable=_amounts(given, thing, "status.allocatable"),
         taints=taints(spec.get("taints"), thing, "spec.taints"),
         unschedulable=bool(spec.get("unschedulable")),
-        images=frozenset(images),
+        images=images,
     )
 
 

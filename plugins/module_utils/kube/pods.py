@@ -85,6 +85,7 @@ class Pod:
     default_spread: Selector = NOTHING
     claims: Tuple[str, ...] = ()
     images: Tuple[str, ...] = ()
+    image_volumes: Tuple[str, ...] = ()
     priority: int = 0
 
     @property

@@ -215,9 +215,14 @@ def test_older_schedulers_name_the_taint():
 
 def test_many_nodes_are_searched_within_a_budget():
     pools = [{**pool(1, str(4 + number)), "name": f"size-{number}"} for number in range(110)]
+    # Half of what is there cannot use up every node, so no order has to be followed.
     verdict = judge(pools, [deployment(replicas=60, cpu="3")])
-    assert (verdict.verdict, verdict.exhaustive) == ("fits", False)
-    assert judge([pool(120)], [deployment(replicas=121, cpu="3")]).verdict == "does_not_fit"
+    assert (verdict.verdict, verdict.exhaustive) == ("fits", True)
+    # Nearly all of it could, were the small pods placed badly.
+    tight = judge(pools, [deployment("small", replicas=300, cpu="3"), deployment(replicas=30, cpu="60")])
+    assert (tight.verdict, tight.exhaustive) == ("fits", False)
+    short = judge([pool(120)], [deployment(replicas=121, cpu="3")])
+    assert (short.verdict, short.exhaustive) == ("does_not_fit", True)
 
 
 def test_priority_goes_first():

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What differs between the minor versions of Kubernetes, as far as it bears on where pods are placed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+OLDEST = 30
+NEWEST = 36
+
+
+@dataclass(frozen=True)
+class Version:
+    """One minor version. The defaults are those of the newest."""
+
+    # What the scheduler says.
+    names_taints: bool = False
+    volume_affinity: str = "node(s) didn't match PersistentVolume's node affinity"
+    # NodeResourcesBalancedAllocation scores what a pod changes, not only what comes out.
+    balance_by_change: bool = True
+    # A pod that asks for nothing has no score of balance.
+    balance_skips_idle: bool = True
+    # resources of a pod, beside those of its containers (PodLevelResources); else the API server drops the field.
+    pod_resources: bool = True
+    # matchLabelKeys and mismatchLabelKeys of pod affinity; else the API server drops the fields.
+    affinity_label_keys: bool = True
+    # Images of image volumes count where an image is already on a node.
+    image_volumes_score: bool = True
+
+
+_OLD_VOLUME_WORDS = "node(s) had volume node affinity conflict"
+
+
+def of(minor: Optional[int]) -> Version:
+    """What holds for Kubernetes 1.``minor``; for the newest where it is not known."""
+    minor = NEWEST if minor is None else minor
+    old = minor < 35
+    return Version(
+        names_taints=old,
+        volume_affinity=_OLD_VOLUME_WORDS if old else Version.volume_affinity,
+        balance_by_change=minor >= 35,
+        balance_skips_idle=minor >= 33,
+        pod_resources=minor >= 34,
+        affinity_label_keys=minor >= 31,
+        image_volumes_score=minor >= 34,
+    )
