@@ -362,6 +362,10 @@ class Splitter:
             os.unlink(state)
         return made
 
+    def listed(self) -> bool:
+        """Whether the destination has a part list of this very plan."""
+        return self._known()[1]
+
     # -- what is there ---------------------------------------------------------------------------------------------
 
     def _known(self) -> tuple[dict[int, str], bool]:
