@@ -39,22 +39,65 @@ sandbox-down: venv ## remove the sandbox and everything that it made
 	@$(SANDBOX) down --name $(NAME)
 
 .PHONY: test
-test: lint test-sanity test-unit test-way ## all tests
+test: lint test-sanity test-unit test-gates test-way ## all tests
 
 .PHONY: test-full
 test-full: test ## all tests, and the heavier runs
 	$(bin)/pytest tests/full
 
-.PHONY: lint
-lint: venv ## ruff, mypy, yamllint, shellcheck, ansible-lint, the changelog, role specifications
+# One gate a target, so that tests/full/test_gates.py can show that each fails on a fault.
+LINTS := lint-python lint-types lint-yaml lint-shell lint-changelog lint-roles lint-spelling lint-links lint-docs \
+	lint-importer lint-ansible
+# The tools of the docs have an environment of their own.
+docs_bin = $$(dev/tool-venv docs dev/docs/requirements.txt)/bin
+# What is in the tree, without what git ignores.
+files = git ls-files -co --exclude-standard
+
+.PHONY: lint $(LINTS)
+lint: $(LINTS) ## ruff, mypy, yamllint, shellcheck, changelog, roles, spelling, links, docs, galaxy-importer, ansible-lint
+
+lint-python: venv
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+
+lint-types: venv
 	$(bin)/mypy -p ansible_collections.airgap.speech.plugins.module_utils
+
+lint-yaml: venv
 	$(bin)/yamllint --strict .
-	shellcheck $$(git ls-files -co --exclude-standard | while read -r f; do [ -f "$$f" ] && head -c 20 "$$f" | grep -qE '^#!.*/(ba)?sh' && echo "$$f"; done; true)
+
+lint-shell: venv
+	shellcheck $$($(files) | while read -r f; do [ -f "$$f" ] && head -c 20 "$$f" | grep -qE '^#!.*/(ba)?sh' && echo "$$f"; done; true)
+
+lint-changelog: venv
 	$(bin)/antsibull-changelog lint
+
+lint-roles: venv
 	$(bin)/python dev/role_specs.py
+
+lint-spelling: venv
+	$(files) -- '*.md' changelogs plugins roles playbooks inventories Makefile dev | \
+		while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done | xargs $(docs_bin)/codespell
+
+lint-links: venv
+	$(docs_bin)/python dev/links.py
+
+lint-docs: venv
+	dev/docs-lint
+
+lint-importer: venv
+	dev/importer "$$(dev/tarball)"
+
+lint-ansible: venv
 	$(bin)/ansible-lint
+
+.PHONY: role-docs
+role-docs: venv ## write the tables of variables in the roles' READMEs
+	$(bin)/python dev/role_specs.py --write
+
+.PHONY: docs
+docs: venv ## the docs site, in build/docs/html
+	$(docs_bin)/python dev/docs/site.py
 
 .PHONY: test-sanity
 test-sanity: venv ## ansible-test sanity, with no ignore file
@@ -66,18 +109,32 @@ test-unit: venv ## unit tests, the speech server's with its real models among th
 	$(bin)/pytest tests/unit
 	tests/unit/open_speech/run
 
+.PHONY: test-gates
+test-gates: venv ## install paths, example inventories, what the pages say
+	$(bin)/pytest tests/gates
+
+.PHONY: test-matrix
+test-matrix: venv ## units, sanity and a small playbook on each ansible-core that can be installed here
+	$(bin)/python -m dev.matrix
+
 .PHONY: test-way
 test-way: venv ## the whole way on the sandbox (molecule's default scenario)
 	$(bin)/molecule test; status=$$?; cat build/way/integration.txt 2>/dev/null; exit $$status
+
+.PHONY: bench-capacity
+bench-capacity: venv ## the verdict's time and memory for 100, 1,000 and 5,000 nodes
+	$(bin)/python -m dev.bench_capacity
 
 .PHONY: bench
 bench: venv ## measure the way on the sandbox of the last demo
 	$(bin)/python -m dev.bench
 
 .PHONY: lock
-lock: ## lock requirements-dev.txt again from requirements-dev.in
+lock: ## lock the developers' requirements again (requirements-dev.txt, dev/docs/requirements.txt)
 	$(PYTHON) -m venv build/uv && build/uv/bin/pip --quiet install uv
-	build/uv/bin/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes requirements-dev.in -o requirements-dev.txt
+	for name in requirements-dev dev/docs/requirements; do \
+		build/uv/bin/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header $$name.in -o $$name.txt; \
+	done
 
 .PHONY: clean
 clean: ## remove what was built in the checkout (the cache and sandboxes stay)

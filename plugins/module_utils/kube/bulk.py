@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from heapq import heapify, heappop, heappush
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import LIFTED_LATER, Cluster, View
 from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import HOSTNAME
@@ -95,9 +95,15 @@ class Filler:
             for node in cluster.nodes
         ]
 
+        self._loads = [self._load(index) for index in range(len(cluster.nodes))]
+
+    def _load(self, index: int) -> float:
+        cpu, memory = self._weights[index]
+        return self._cluster.scored_cpu[index] * cpu + self._cluster.scored_memory[index] * memory
+
     def place(self, class_id: int, count: int) -> List[Tuple[int, Undo]]:
         """Place up to so many pods of a class: the nodes that they went to. Fewer, when no node takes the next."""
-        cluster = self._cluster
+        cluster, loads = self._cluster, self._loads
         view = cluster.view(class_id)
         splitter = _Splitter(view)
         cells = self._cells(view, splitter)
@@ -111,35 +117,44 @@ class Filler:
             cell, (key, index) = found
             placed.append((index, cluster.place(class_id, index)))
             weight = self._weights[index]
-            heappush(cell.heap, (key + cpu * weight[0] + memory * weight[1] + penalty, index))
+            more = cpu * weight[0] + memory * weight[1]
+            loads[index] += more
+            heappush(cell.heap, (key + more + penalty, index))
         return placed
 
+    def remove(self, class_id: int, placed: Sequence[Tuple[int, Undo]]) -> None:
+        """Take back what :meth:`place` did last."""
+        for index, undo in reversed(placed):
+            self._cluster.remove(class_id, index, undo)
+        for index, _undo in placed:
+            self._loads[index] = self._load(index)
+
     def _cells(self, view: View, splitter: _Splitter) -> List[_Cell]:
-        cells: Dict[Tuple[int, ...], _Cell] = {}
-        lookups = splitter.lookups
         own = next((counter.counts for constraint, counter in view.soft if constraint.topology_key == HOSTNAME), None)
-        jitter, rand = self._jitter, self._random.random
-        used_cpu, used_memory, weights = self._cluster.scored_cpu, self._cluster.scored_memory, self._weights
-        for index in view.open:
-            key = tuple([lookup[index] for lookup in lookups])
-            cell = cells.get(key)
-            if cell is None:
-                cell = cells[key] = _Cell(index)
-                splitter.rank(cell)
-            weight = weights[index]
-            load = used_cpu[index] * weight[0] + used_memory[index] * weight[1]
-            if own is not None and own[index]:
-                load += own[index] * _SPREAD_PENALTY
-            if view.soft_taints:
-                load += view.soft_taints[index] * _SOFT_TAINT_PENALTY
-            if view.preferred:
-                load -= view.preferred[index] / 100
-            if jitter:
-                load += rand() * jitter
-            cell.heap.append((load, index))
-        for cell in cells.values():
+        plain = not (view.soft_taints or view.preferred or self._jitter or (own is not None and any(own)))
+        loads = self._loads
+        cells = []
+        for indexes in self._cluster.parts(view, splitter.lookups):
+            cell = _Cell(indexes[0])
+            splitter.rank(cell)
+            if plain:
+                cell.heap = [(loads[index], index) for index in indexes]
+            else:
+                cell.heap = [(loads[index] + self._extra(view, index, own), index) for index in indexes]
             heapify(cell.heap)
-        return list(cells.values())
+            cells.append(cell)
+        return cells
+
+    def _extra(self, view: View, index: int, own: Optional[List[int]]) -> float:
+        """How much worse than its load a node is for the class."""
+        extra = self._random.random() * self._jitter if self._jitter else 0.0
+        if own is not None:
+            extra += own[index] * _SPREAD_PENALTY
+        if view.soft_taints:
+            extra += view.soft_taints[index] * _SOFT_TAINT_PENALTY
+        if view.preferred:
+            extra -= view.preferred[index] / 100
+        return extra
 
     def _next(self, view: View, cells: List[_Cell], splitter: _Splitter) -> Optional[Tuple[_Cell, Entry]]:
         """The next node that takes a pod, from the cells with the fewest pods of the workload first."""

@@ -198,6 +198,9 @@ class Cluster:
         self._holders: Dict[Tuple[str, PodTerm], None] = {}
         self._columns: Dict[Tuple[Any, ...], Tuple[List[int], List[int], int]] = {}
         self._affine: Dict[Tuple[Any, ...], List[bool]] = {}
+        # What of these is shared by classes lives as long as the cluster, so that it is told by its identity.
+        self._statics: Dict[Tuple[Any, ...], Tuple[List[Optional[str]], List[int]]] = {}
+        self._parts: Dict[Tuple[int, ...], List[List[int]]] = {}
         self._taints: Dict[Tuple[Toleration, ...], List[Optional[Taint]]] = {}
 
     def _column_of(self, name: str) -> List[int]:
@@ -360,8 +363,32 @@ class Cluster:
             return False
         return pod.node_terms is None or any(term.matches(node.labels, node.name) for term in pod.node_terms)
 
-    def _static(self, pod: Pod) -> List[Optional[str]]:
-        """For each node, why it is out of the question whatever else is placed; None where it is not."""
+    def _static(self, pod: Pod) -> Tuple[List[Optional[str]], List[int]]:
+        """For each node, why it is out of the question whatever else is placed, or None; and the nodes that are not."""
+        key = (pod.node_name, pod.node_selector, pod.node_terms, pod.tolerations)
+        found = self._statics.get(key)
+        if found is None:
+            reasons, named = self._static_reasons(pod), named_nodes(pod)
+            opened = [
+                index
+                for index, reason in enumerate(reasons)
+                if reason is None and (named is None or self.nodes[index].name in named)
+            ]
+            found = self._statics[key] = (reasons, opened)
+        return found
+
+    def parts(self, view: View, lookups: Sequence[List[int]]) -> List[List[int]]:
+        """The open nodes of a class, divided by the domains that they are in."""
+        key = (id(view.open), *[id(lookup) for lookup in lookups])
+        found = self._parts.get(key)
+        if found is None:
+            divided: Dict[Tuple[int, ...], List[int]] = {}
+            for index in view.open:
+                divided.setdefault(tuple([lookup[index] for lookup in lookups]), []).append(index)
+            found = self._parts[key] = list(divided.values())
+        return found
+
+    def _static_reasons(self, pod: Pod) -> List[Optional[str]]:
         reasons: List[Optional[str]] = []
         unschedulable = not self.tolerated(pod, _UNSCHEDULABLE_TAINT)
         for node, taint, matches in zip(self.nodes, self.blocking_taints(pod), self.node_affinity(pod)):
@@ -503,16 +530,12 @@ class Cluster:
     def _compile(self, class_id: int) -> View:
         entry = self.classes[class_id]
         pod = entry.pod
-        static, named = self._static(pod), named_nodes(pod)
+        static, opened = self._static(pod)
         view = View(
             class_id=class_id,
             static=static,
-            named=named,
-            open=[
-                index
-                for index, reason in enumerate(static)
-                if reason is None and (named is None or self.nodes[index].name in named)
-            ],
+            named=named_nodes(pod),
+            open=opened,
             needs=entry.amounts,
             ports=pod.host_ports,
             claims=entry.claims,

@@ -391,6 +391,7 @@ class Simulation:
             placed: List[Tuple[int, Undo]] = []
             if filler is not None:
                 placed = filler.place(class_id, _HEADROOM_LIMIT)
+                filler.remove(class_id, placed)
             else:
                 while len(placed) < _HEADROOM_LIMIT:
                     feasible = self.cluster.feasible(view)
@@ -398,7 +399,7 @@ class Simulation:
                         break
                     index = scores.best(self.cluster, view, feasible)[0]
                     placed.append((index, self.cluster.place(class_id, index)))
-            for index, undo in reversed(placed):
-                self.cluster.remove(class_id, index, undo)
+                for index, undo in reversed(placed):
+                    self.cluster.remove(class_id, index, undo)
             result[workload.title] = len(placed)
         return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-OLDEST = 30
+OLDEST = 31
 NEWEST = 36
 
 
