@@ -45,6 +45,24 @@ class Blob:
         """Fill a buffer; 0 at the end."""
         return self._response.readinto(buffer)
 
+    def read1(self, count: int) -> bytes:
+        """What has come already, or the next bytes that come; empty at the end."""
+        return self._response.read1(count)
+
+    def plain_socket(self) -> Optional[int]:
+        """The descriptor that the rest of the body comes from as it is: no TLS, and no chunks around it."""
+        plain = not isinstance(self._connection, http.client.HTTPSConnection)
+        if not plain or self._response.chunked or self._response.length is None or self._response.isclosed():
+            return None
+        return self._response.fileno()
+
+    def passed_by(self, count: int) -> None:
+        """Bytes were taken from the descriptor, past this object."""
+        if self._response.length is not None:
+            self._response.length -= count
+            if self._response.length <= 0:
+                self._response.close()
+
     def close(self) -> None:
         """End it. What was not read to its end costs the connection."""
         if not self._keep or not self._response.isclosed():
@@ -102,7 +120,7 @@ class Downloads(Session):
                     raise
                 cause, kind = error.cause, error.kind
             attempt += 1
-            self._pause(thing, attempt, wait, cause, kind)
+            self.pause(thing, attempt, wait, cause, kind)
 
     def _start_get(
         self, thing: str, scheme: str, host: str, target: str, scopes: Sequence[str], offset: int
@@ -177,4 +195,4 @@ class Downloads(Session):
                     cause = f"the connection was cut ({describe(error)})"
             if offset < size:
                 attempt += 1
-                self._pause(thing, attempt, None, cause, "cut")
+                self.pause(thing, attempt, None, cause, "cut")

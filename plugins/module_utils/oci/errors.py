@@ -18,7 +18,8 @@ class RegistryError(Exception):
     """A request that cannot succeed: the thing, the cause and the next step.
 
     C(kind) is one of V(refused), V(dns), V(timeout), V(tls), V(ca_missing), V(secret_missing), V(secret),
-    V(unauthorized), V(forbidden), V(missing), V(digest), V(busy), V(cut), V(server) and V(answer).
+    V(unauthorized), V(forbidden), V(missing), V(digest), V(busy), V(cut), V(full),
+    V(no_repository), V(server) and V(answer).
     """
 
     def __init__(self, thing: str, cause: str, next_step: str, kind: str = "answer", status: int = 0) -> None:
@@ -77,6 +78,7 @@ def retry_after(value: Optional[str], now: Optional[float] = None) -> Optional[f
 
 
 def describe(error: BaseException) -> str:
+    """What broke, in a few words."""
     text = str(error) or type(error).__name__
     return "it ended early" if isinstance(error, http.client.IncompleteRead) else text
 
@@ -91,6 +93,7 @@ def _errors(body: bytes) -> list[dict[str, Any]]:
 
 
 def codes_of(body: bytes) -> set[str]:
+    """The error codes of the distribution API in an answer."""
     return {str(entry.get("code")) for entry in _errors(body)}
 
 
@@ -100,5 +103,12 @@ def cause_of(answer: Answer) -> str:
         " ".join(str(part) for part in (entry.get("code"), entry.get("message")) if part)
         for entry in _errors(answer.body)
     ]
+    if disk_full(answer):
+        said.append("no space left on the registry's disk")
     text = f"status {answer.status} {http.client.responses.get(answer.status, '')}".rstrip()
     return f"{text} ({'; '.join(said)})" if said else text
+
+
+def disk_full(answer: Answer) -> bool:
+    """Whether the registry has no room for what is sent."""
+    return answer.status == 507 or (answer.status >= 500 and b"no space left on device" in answer.body)

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
-from typing import Optional
+import re
+import urllib.parse
+from typing import Any, Optional
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.download import Blob, Downloads
@@ -21,8 +23,10 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import (
     INDEX_TYPES,
     MANIFEST_TYPES,
+    MEDIA_INDEX,
     MEDIA_MANIFEST,
     Descriptor,
+    descriptor_of,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.login import (
     credentials_of,
@@ -77,6 +81,9 @@ def connect(
 
 class Registry(Downloads, Uploads):
     """One registry, with one login. Safe to use from several threads; each has a connection of its own."""
+
+    # Whether the registry lists referrers itself; not known before it was asked.
+    has_referrers_api: Optional[bool] = None
 
     def ping(self) -> None:
         """See that a registry answers and takes the login."""
@@ -159,6 +166,92 @@ class Registry(Downloads, Uploads):
             )
         return digest
 
+    def tags(self, repo: str) -> list[str]:
+        """The tags of a repository, in the registry's order; none where it does not exist."""
+        path: Optional[str] = self._path(repo, "tags/list?n=1000")
+        found: list[str] = []
+        while path:
+            answer = self._call(self.name(repo), "GET", path, self._scopes(repo, "pull"))
+            if answer.status == 404:
+                return found
+            if answer.status != 200:
+                self._refuse(answer, self.name(repo))
+            found.extend(str(tag) for tag in _listed(answer.body, "tags"))
+            path = _next_page(answer.headers.get("link"))
+        return found
+
+    def repositories(self) -> list[str]:
+        """The repositories of the registry below its prefix, where it lists them."""
+        path: Optional[str] = "/v2/_catalog?n=1000"
+        thing = f"registry {self.endpoint}"
+        found: list[str] = []
+        while path:
+            answer = self._call(thing, "GET", path, ("registry:catalog:*",))
+            if answer.status != 200:
+                self._refuse(answer, thing)
+            found.extend(str(name) for name in _listed(answer.body, "repositories"))
+            path = _next_page(answer.headers.get("link"))
+        head = f"{self.prefix}/" if self.prefix else ""
+        return [name[len(head) :] for name in found if name.startswith(head)]
+
+    def referrers_index(self, repo: str, digest: str) -> dict[str, Any]:
+        """What refers to a manifest (signatures, attestations), as an index: the registry's own list, or that of
+        the tag C(sha256-<hex>) where the registry keeps none. Empty where nothing does.
+        """
+        empty: dict[str, Any] = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": []}
+        thing = self.name(repo, digest)
+        scopes = self._scopes(repo, "pull")
+        if self.has_referrers_api is not False:
+            answer = self._call(thing, "GET", self._path(repo, f"referrers/{digest}"), scopes, {"Accept": MEDIA_INDEX})
+            # A registry that has the list answers 200 for a repository or digest that it does not know.
+            self.has_referrers_api = answer.status == 200
+            if answer.status == 200:
+                return _index_of(answer.body, thing) or empty
+            if answer.status not in (400, 404, 405, 501):
+                self._refuse(answer, thing)
+        ref = digest.replace(":", "-")
+        answer = self._call(thing, "GET", self._path(repo, f"manifests/{ref}"), scopes, {"Accept": ACCEPT})
+        if answer.status == 404:
+            return empty
+        if answer.status != 200:
+            self._refuse(answer, thing)
+        return _index_of(answer.body, thing) or empty
+
+    def referrers(self, repo: str, digest: str) -> list[Descriptor]:
+        """The manifests that refer to one (OCI 1.1 C(subject))."""
+        index = self.referrers_index(repo, digest)
+        return [descriptor_of(raw, self.name(repo, digest)) for raw in index["manifests"]]
+
+    def attached(self, repo: str, digest: str) -> list[tuple[str, Descriptor]]:
+        """What cosign keeps beside a manifest by a tag: signature, attestations, bill of materials; tag and what
+        it stands for."""
+        found: list[tuple[str, Descriptor]] = []
+        for suffix in ("sig", "att", "sbom"):
+            tag = f"{digest.replace(':', '-')}.{suffix}"
+            there = self.head_manifest(repo, tag)
+            if there is not None:
+                found.append((tag, there))
+        return found
+
+    def delete_manifest(self, repo: str, digest: str) -> bool:
+        """Delete a manifest with every tag that stands for it; false where it was not there."""
+        thing = self.name(repo, digest)
+        path = self._path(repo, f"manifests/{digest}")
+        answer = self._call(thing, "DELETE", path, self._scopes(repo, "delete,pull"))
+        if answer.status in (200, 202, 204):
+            return True
+        if answer.status == 404:
+            return False
+        if answer.status == 405:
+            raise RegistryError(
+                thing,
+                "the registry does not allow to delete (405)",
+                "allow it in its configuration (storage.delete.enabled in the distribution registry)",
+                "forbidden",
+                405,
+            )
+        self._refuse(answer, thing)
+
     def has_tags(self, repo: str) -> bool:
         """Whether the repository holds any tag; true as well where the registry does not say."""
         answer = self._call(self.name(repo), "GET", self._path(repo, "tags/list?n=1"), self._scopes(repo, "pull"))
@@ -182,3 +275,34 @@ class Registry(Downloads, Uploads):
         if answer.status != 404:
             self._refuse(answer, thing)
         return False
+
+
+def _listed(body: bytes, key: str) -> list[Any]:
+    try:
+        return list(json.loads(body).get(key) or ())
+    except (ValueError, AttributeError, TypeError):
+        return []
+
+
+def _next_page(link: Optional[str]) -> Optional[str]:
+    """The path of the next page out of a C(Link) header."""
+    found = re.search(r'<([^>]+)>\s*;\s*rel="?next"?', link or "")
+    if not found:
+        return None
+    parts = urllib.parse.urlsplit(urllib.parse.urljoin("/v2/_catalog", found.group(1)))
+    return f"{parts.path}?{parts.query}" if parts.query else str(parts.path)
+
+
+def _index_of(body: bytes, thing: str) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise RegistryError(thing, "its list of referrers is not JSON", "look at the registry's log") from error
+    manifests = document.get("manifests") if isinstance(document, dict) else None
+    if not isinstance(manifests, list):
+        return {}
+    return {
+        "schemaVersion": 2,
+        "mediaType": MEDIA_INDEX,
+        "manifests": [raw for raw in manifests if isinstance(raw, dict) and isinstance(raw.get("digest"), str)],
+    }

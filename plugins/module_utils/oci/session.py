@@ -28,6 +28,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     cause_of,
     codes_of,
     describe,
+    disk_full,
     human_bytes,
     retry_after,
 )
@@ -234,17 +235,16 @@ class Session:
         return str(token)
 
     def _accept_challenge(self, header: Optional[str], scopes: Sequence[str]) -> bool:
-        """Learn from a 401 how to log in; false where there is no use in another try."""
+        """Learn from a 401 how to log in; false where no token is asked for. The caller limits the tries."""
         if not header:
             return False
         scheme, values = parse_challenge(header)
         if scheme != "bearer" or not values.get("realm"):
             return False
         with self._lock:
-            known = self._challenge is not None
-            fresh = self._tokens.pop(tuple(scopes), None)
+            self._tokens.pop(tuple(scopes), None)
             self._challenge = {key: values[key] for key in ("realm", "service", "scope") if key in values}
-        return not known or fresh is not None
+        return True
 
     # Requests
 
@@ -276,7 +276,7 @@ class Session:
                 self._answered = True
                 if response.will_close:
                     connection.close()
-                if answer.status not in RETRY_STATUS:
+                if answer.status not in RETRY_STATUS or disk_full(answer):
                     return answer
                 cause, kind = cause_of(answer), "busy" if answer.status in (429, 503) else "server"
                 wait = retry_after(answer.headers.get("retry-after"))
@@ -291,9 +291,9 @@ class Session:
                     raise
                 cause, kind = error.cause, error.kind
             attempt += 1
-            self._pause(thing, attempt, wait, cause, kind)
+            self.pause(thing, attempt, wait, cause, kind)
 
-    def _pause(self, thing: str, attempt: int, wait: Optional[float], cause: str, kind: str) -> None:
+    def pause(self, thing: str, attempt: int, wait: Optional[float], cause: str, kind: str) -> None:
         """Wait before the next try, as long as the registry asks; give up after the last one."""
         if attempt >= self.attempts:
             raise RegistryError(
@@ -375,6 +375,14 @@ class Session:
     def _refuse(self, answer: Answer, thing: str) -> NoReturn:
         """Turn an answer that is none of those expected into an error that helps."""
         status, cause = answer.status, cause_of(answer)
+        if disk_full(answer):
+            raise RegistryError(
+                thing,
+                f"the registry's disk is full ({cause})",
+                "prune and garbage-collect it, or give it a larger disk, then run again: it goes on here",
+                "full",
+                status,
+            )
         if status == 401:
             who = f"user {self._username}" if self._username is not None else "no user"
             raise RegistryError(

@@ -17,6 +17,7 @@ from typing import Any, Optional
 
 import pytest
 
+from ansible_collections.airgap.speech.plugins.module_utils.oci.body import FileBody
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import MEDIA_INDEX, MEDIA_MANIFEST
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import (
@@ -281,7 +282,7 @@ def test_upload_is_repeated_from_its_start(fake: Fake, registry: Registry, tmp_p
     path.write_bytes(DATA)
     moved: list[int] = []
     with path.open("rb") if on_disk else io.BytesIO(DATA) as stream:
-        registry.upload("a", DIGEST, len(DATA), stream, moved.append)
+        registry.upload("a", DIGEST, len(DATA), FileBody(stream), moved.append)
     assert taken == [DATA]
     assert sum(moved) == len(DATA)
     assert -min(moved) > 0
@@ -299,13 +300,13 @@ def test_upload_is_repeated_from_its_start(fake: Fake, registry: Registry, tmp_p
 def test_upload_refused(fake: Fake, registry: Registry, last: Reply, text: str) -> None:
     fake.script = [answer(202, Location=f"http://{fake.endpoint}/up"), last]
     with pytest.raises(RegistryError, match=text):
-        registry.upload("a", DIGEST, len(DATA), io.BytesIO(DATA))
+        registry.upload("a", DIGEST, len(DATA), FileBody(io.BytesIO(DATA)))
 
 
 def test_short_file_is_named(fake: Fake, registry: Registry) -> None:
     fake.script = [answer(202, Location="/up"), cut_upload]
     with pytest.raises(RegistryError, match="5 bytes where 3000000 are announced; copy the bundle again"):
-        registry.upload("a", DIGEST, len(DATA), io.BytesIO(b"12345"))
+        registry.upload("a", DIGEST, len(DATA), FileBody(io.BytesIO(b"12345")))
 
 
 def test_upload_never_leaves_tls() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.airgap.speech.plugins.module_utils.oci.body import FileBody
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout, LayoutError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import (
@@ -124,7 +125,7 @@ def test_uploads_of_a_killed_run_are_not_sent_again(server: RegistryServer, layo
     plan = plan_push(layout, items, registry)
     for upload in plan.uploads[:3]:
         with layout.blob_path(upload.digest).open("rb") as stream:
-            registry.upload(upload.repo, upload.digest, upload.size, stream)
+            registry.upload(upload.repo, upload.digest, upload.size, FileBody(stream))
     rest = plan_push(layout, items, registry)
     assert [upload.digest for upload in rest.uploads] == [upload.digest for upload in plan.uploads[3:]]
     assert push(rest, registry).bytes_sent == rest.bytes
