@@ -92,7 +92,7 @@ def _other_namespace(bundle: Path, tmp: Path) -> None:
     [
         (lambda b, t: (b / "bundle.lock.json.sig").unlink(), r"bundle\.lock\.json\.sig: there is no signature"),
         (lambda b, t: _flip(b / "bundle.lock.json"), "was altered after it was signed"),
-        (lambda b, t: (b / "bundle.lock.json.sig").write_text("x"), "does not trust"),
+        (lambda b, t: (b / "bundle.lock.json.sig").write_text("x"), "is no SSH signature; copy the bundle again"),
         (lambda b, t: (t / "signers").unlink(), "there is no allowed_signers file"),
         (lambda b, t: (t / "signers").write_text(signature.signers_line(make_key(t / "k2"))), "does not trust"),
         (_other_namespace, "was altered|does not match"),
@@ -102,6 +102,113 @@ def test_refused(signed: tuple[Path, str], tmp_path: Path, spoil: Callable[[Path
     spoil(signed[0], tmp_path)
     with pytest.raises(signature.SignatureError, match=message):
         signature.verify(run, str(signed[0] / "bundle.lock.json"), str(tmp_path / "signers"))
+
+
+def dated(key: str, dates: str) -> str:
+    """A line that trusts the key for some time only."""
+    return signature.signers_line(key).replace(" namespaces", f" {dates},namespaces", 1)
+
+
+@pytest.fixture
+def twice(bundle: Path, tmp_path: Path) -> tuple[str, list[str]]:
+    """A lock that two keys signed, and their public halves."""
+    keys = [make_key(tmp_path / name) for name in ("key", "key-2")]
+    lock = str(bundle / "bundle.lock.json")
+    signature.sign(run, lock, str(tmp_path / "key"), str(tmp_path / "key-2"))
+    return lock, keys
+
+
+def test_several_signers(twice: tuple[str, list[str]], tmp_path: Path) -> None:
+    lock, keys = twice
+    assert signature.public_keys(lock + ".sig") == keys
+    signers = tmp_path / "signers"
+    for trusted in (keys[:1], keys[1:], keys):
+        signers.write_text("".join(signature.signers_line(key, "p-" + key[-4:]) for key in trusted))
+        assert signature.verify(run, lock, str(signers)) == ", ".join(sorted("p-" + key[-4:] for key in trusted))
+        if len(trusted) == 2:
+            assert "," in signature.verify(run, lock, str(signers), wanted=2)
+            continue
+        with pytest.raises(signature.SignatureError, match=r"was made by the key SHA256:\S+, which \S+ does not trust"):
+            signature.verify(run, lock, str(signers), wanted=2)
+    for key in keys:
+        assert signature.verify_fingerprint(run, lock, signature.key_fingerprint(key))
+    signers.write_text(signature.signers_line(make_key(tmp_path / "stranger")))
+    with pytest.raises(signature.SignatureError, match="does not trust"):
+        signature.verify(run, lock, str(signers))
+    with pytest.raises(signature.SignatureError, match="is signed by 2 trusted keys, where 3 are wanted"):
+        signers.write_text("".join(signature.signers_line(key) for key in keys))
+        signature.verify(run, lock, str(signers), wanted=3)
+
+
+def test_one_key_twice_is_one_signer(bundle: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "key")
+    lock = str(bundle / "bundle.lock.json")
+    signature.sign(run, lock, str(tmp_path / "key"), str(tmp_path / "key"))
+    (tmp_path / "signers").write_text(signature.signers_line(key))
+    assert signature.verify(run, lock, str(tmp_path / "signers"))
+    with pytest.raises(signature.SignatureError, match="by 1 trusted keys, where 2 are wanted"):
+        signature.verify(run, lock, str(tmp_path / "signers"), wanted=2)
+
+
+def _revocation_list(keys: list[Path], target: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-k", "-f", str(target), *map(str, keys)], check=True)
+
+
+def _public_keys(keys: list[Path], target: Path) -> None:
+    target.write_text("# revoked\n" + "".join(key.read_text() for key in keys))
+
+
+@pytest.mark.parametrize("write", [_revocation_list, _public_keys])
+def test_revoked(twice: tuple[str, list[str]], tmp_path: Path, write: Callable[[list[Path], Path], None]) -> None:
+    lock, keys = twice
+    signers, revoked = tmp_path / "signers", tmp_path / "revoked"
+    signers.write_text("".join(signature.signers_line(key, f"p-{n}") for n, key in enumerate(keys)))
+    write([], revoked)
+    assert signature.verify(run, lock, str(signers), str(revoked)) == "p-0, p-1"
+    write([tmp_path / "key.pub"], revoked)
+    # The other one still vouches; where two are wanted, the revoked one is named.
+    assert signature.verify(run, lock, str(signers), str(revoked)) == "p-1"
+    fingerprint = signature.key_fingerprint(keys[0]).replace("+", r"\+")
+    message = f"was made by the key {fingerprint} of p-0, which {revoked} revokes; do not use this bundle"
+    with pytest.raises(signature.SignatureError, match=message):
+        signature.verify(run, lock, str(signers), str(revoked), wanted=2)
+    with pytest.raises(signature.SignatureError, match="revokes"):
+        signature.verify_fingerprint(run, lock, signature.key_fingerprint(keys[0]), str(revoked))
+    write([tmp_path / "key.pub", tmp_path / "key-2.pub"], revoked)
+    with pytest.raises(signature.SignatureError, match=message):
+        signature.verify(run, lock, str(signers), str(revoked))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"garbage\n", "is neither a list"), (b"SSHKRL\n\0broken", "is neither a list"), (None, "cannot be read")],
+)
+def test_a_file_of_revoked_keys_that_cannot_be_used(
+    signed: tuple[Path, str], tmp_path: Path, data: Optional[bytes], message: str
+) -> None:
+    if data is not None:
+        (tmp_path / "revoked").write_bytes(data)
+    lock = str(signed[0] / "bundle.lock.json")
+    with pytest.raises(signature.SignatureError, match=message):
+        signature.verify(run, lock, str(tmp_path / "signers"), str(tmp_path / "revoked"))
+
+
+@pytest.mark.parametrize(
+    ("dates", "message"),
+    [
+        ('valid-before="20200131"', "only before 20200131"),
+        ('valid-after="20991231Z"', "only after 20991231Z"),
+        ('valid-after="20200101",valid-before="20200202"', "only after 20200101 and before 20200202"),
+    ],
+)
+def test_a_key_out_of_its_time_is_named(signed: tuple[Path, str], tmp_path: Path, dates: str, message: str) -> None:
+    bundle, key = signed
+    (tmp_path / "signers").write_text(dated(key, dates))
+    with pytest.raises(signature.SignatureError, match=message) as caught:
+        signature.verify(run, str(bundle / "bundle.lock.json"), str(tmp_path / "signers"))
+    assert signature.key_fingerprint(key) in str(caught.value)
+    (tmp_path / "signers").write_text(dated(key, 'valid-after="20200101",valid-before="20990101"'))
+    assert signature.verify(run, str(bundle / "bundle.lock.json"), str(tmp_path / "signers"))
 
 
 def test_fingerprint_of_another_key(signed: tuple[Path, str], tmp_path: Path) -> None:
