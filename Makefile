@@ -129,6 +129,10 @@ bench-capacity: venv ## the verdict's time and memory for 100, 1,000 and 5,000 n
 bench: venv ## measure the way on the sandbox of the last demo
 	$(bin)/python -m dev.bench
 
+.PHONY: discovery
+discovery: venv ## the images that a chart or manifests need (CHART=... VALUES="a.yml" or "small=a.yml large=a.yml,b.yml", FULL=1)
+	@PYTHONPATH=build/collections $(bin)/python -m dev.discovery $(CHART) $(foreach v,$(VALUES),--values $(v)) $(if $(KUBE),--kube-version $(KUBE)) $(if $(FULL),--full) $(ARGS)
+
 .PHONY: lock
 lock: ## lock the developers' requirements again (requirements-dev.txt, dev/docs/requirements.txt)
 	$(PYTHON) -m venv build/uv && build/uv/bin/pip --quiet install uv

@@ -23,6 +23,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings i
     union,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import ImageRules
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.schema import discover_schema
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import upstream
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.walk import Walker
 
@@ -70,7 +71,10 @@ def discover(
     groups = {group for group in groups if "." in group}
     discovery = Discovery()
     for document in opened:
-        discovery.extend(Walker(document, registry, groups, platforms).walk())
+        if document.get("kind") == "CustomResourceDefinition":
+            discovery.extend(discover_schema(document, opened, registry, groups))
+        else:
+            discovery.extend(Walker(document, registry, groups, platforms).walk())
     if rules is not None:
         discovery = rules.apply(discovery, opened, registry)
     return discovery.tidy()

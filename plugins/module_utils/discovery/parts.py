@@ -16,7 +16,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.text impor
 REGISTRY_KEYS = ("registry", "imageRegistry", "hub")
 REPOSITORY_KEYS = ("repository", "imageRepository", "imageRepo", "repo")
 IMAGE_KEYS = ("image", "imageName")
-TAG_KEYS = ("version", "tag", "imageTag", "imageVersion")
+TAG_KEYS = ("version", "tag", "imageTag", "imageVersion", "defaultImageVersion")
 DIGEST_KEYS = ("digest", "sha", "sha256", "imageDigest", "hash")
 # In a node that is itself called image: these hold the repository, too.
 INNER_KEYS = ("name", "path", "repository", "image")

@@ -52,8 +52,7 @@ CALLED_IMAGE = re.compile(
     r"""(?:[ \t]*:[ \t]*|=|[ \t]+)["']?([a-z0-9][^\s"',;)}|]*)"""
 )
 PULLED = re.compile(
-    r"\b(?:docker|podman|nerdctl|crictl|ctr|crane|skopeo|buildah)\b[^\n;|&]*?\b(?:run|pull|create|from)\b"
-    r"(?:[ \t]+-[^\s]+)*[ \t]+([a-z0-9][^\s\"';|&)]*)"
+    r"\b(?:docker|podman|nerdctl|crictl|ctr|crane|skopeo|buildah)\b[^\n;|&]*?\b(?:run|pull|create|from)\b([^\n;|&]*)"
 )
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -61,7 +60,7 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 NOT_THE_IMAGE = re.compile(
     r"(?:polic(?:y|ies)|secrets?|tags?|version|digest|sha|registry|registries|repositor(?:y|ies)|repos?|prefix|suffix"
     r"|size|formats?|type|ids?|timeout|interval|user|username|password|enabled|disabled|gc|threshold|limits?|count"
-    r"|pulls?|cache|level|loader|renderer|width|height|quality|credentials|mirrors?|arch|os|platforms?|paths?|dir"
+    r"|pulls?|cache|level|width|height|quality|credentials|mirrors?|arch|os|platforms?|paths?|dir"
     r"|host|port|key|updater|automation|checksum)"
 )
 
@@ -201,13 +200,22 @@ def _short(text: str, match: re.Match[str], named: bool) -> Verdict | None:
 def scan(text: str, groups: Collection[str] = ()) -> Iterator[Verdict]:
     """The candidates in free text: full references, what a command pulls, and what the text calls an image."""
     seen: set[str] = set()
-    for pattern in (CALLED_IMAGE, PULLED):
-        for match in pattern.finditer(text):
-            token = match.group(1).rstrip(".:/")
-            verdict = judge(token, True, groups) if ":" in token else None
-            if verdict and (verdict.status == NEEDED or "/" in token) and token not in seen:
-                seen.add(token)
-                yield verdict
+    for match in CALLED_IMAGE.finditer(text):
+        token = match.group(1).rstrip(".:/")
+        verdict = judge(token, True, groups) if ":" in token else None
+        if verdict and (verdict.status == NEEDED or "/" in token) and token not in seen:
+            seen.add(token)
+            yield verdict
+    for match in PULLED.finditer(text):
+        # Options and their values come first; what looks like an image first is it.
+        for word in match.group(1).split():
+            token = word.strip("\"'")
+            verdict = judge(token, True, groups) if ":" in token or "@" in token else None
+            if verdict is not None and verdict.status == NEEDED:
+                if token not in seen:
+                    seen.add(token)
+                    yield verdict
+                break
     for match in TOKEN.finditer(text):
         token = match.group(0).rstrip(".:/-").lstrip("-")
         if token in seen or "/" not in token or (":" not in token and "@" not in token):

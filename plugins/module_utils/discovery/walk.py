@@ -33,7 +33,6 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 WORD_LISTS = ("command", "args", "extraArgs", "arguments")
-DESCRIPTIONS = ("description", "example", "examples", "title", "x-kubernetes-validations")
 COPIES = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 # Groups whose kinds hold images in pod specs only; their other fields cannot make one run.
@@ -123,9 +122,6 @@ class Walker:
         kinds, why = NO_IMAGES.get(group, ((), ""))
         if why and (not kinds or self.kind in kinds):
             self.never = why
-        if self.kind == "CustomResourceDefinition":
-            self._schema(self.document.get("spec"), Place("spec"))
-            return self.discovery
         self._document(self.document, Place())
         return self.discovery
 
@@ -171,8 +167,12 @@ class Walker:
         return True
 
     def _candidate(self, into: list[Candidate], text: str, place: Place, how: str, why: str) -> None:
-        # What a Secret holds is shown only where it is a reference.
-        shown = "(in a Secret)" if self.private else text if len(text) <= 200 else text[:200] + "..."
+        if self.private:
+            # What a Secret holds is shown only where it is the reference of an image.
+            if into is self.discovery.excluded:
+                return
+            text = "(in a Secret)"
+        shown = text if len(text) <= 200 else text[:200] + "..."
         into.append(Candidate(shown, self.kind, self.name, place.path, how, why))
 
     def _found(self, text: str, place: Place, how: str) -> None:
@@ -340,7 +340,8 @@ class Walker:
                 return
             self._text(value, place, how)
             return
-        self._take(judge(value, named, self.groups), place, how)
+        if not self._take(judge(value, named, self.groups), place, how):
+            self._text(value, place, how)
 
     def _is_reference(self, text: str) -> bool:
         verdict = judge(text, True, self.groups)
@@ -417,34 +418,6 @@ class Walker:
             return upstream(text, self.registry)
         except ReferenceInvalid:
             return ""
-
-    # -- schemas -------------------------------------------------------------------------------------------------
-
-    def _schema(self, node: Any, place: Place, name: str = "") -> None:
-        """A schema makes no image run, but for its defaults: needed where an object leaves the field out."""
-        if isinstance(node, list):
-            for index, item in enumerate(node):
-                self._schema(item, place.item(index), name)
-        if not isinstance(node, dict):
-            return
-        default = node.get("default")
-        if isinstance(default, str):
-            verdict = judge(default, says_image(name), self.groups)
-            condition = f"if an object leaves {name} out"
-            self._take(verdict, Place(place.at("default").path, "", (condition[3:],)), "default of a schema")
-        for key, value in node.items():
-            if key in DESCRIPTIONS:
-                for verdict in scan(value, self.groups) if isinstance(value, str) else ():
-                    if verdict.status == NEEDED:
-                        where = place.at(str(key))
-                        self._candidate(
-                            self.discovery.excluded, verdict.text, where, "schema", "stands in the text of a schema"
-                        )
-            elif key == "properties" and isinstance(value, dict):
-                for inner, schema in value.items():
-                    self._schema(schema, place.at("properties").at(str(inner)), str(inner))
-            elif isinstance(value, (dict, list)) and key != "default":
-                self._schema(value, place.at(str(key)), name)
 
 
 def _doubted(verdict: Verdict, why: str) -> Verdict:

@@ -1,0 +1,8 @@
+apiVersion: example.com/v1
+kind: Engine
+metadata: {name: one}
+spec:
+  replicas: 1
+  {{- with .Values.engine.image }}
+  image: {{ . }}
+  {{- end }}

@@ -1,0 +1,4 @@
+apiVersion: v1
+kind: Pod
+metadata: {name: always}
+spec: {containers: [{name: c, image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}]}
