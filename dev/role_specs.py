@@ -70,6 +70,14 @@ def faults(role: Path, minimal_ansible: str) -> list[str]:
                 found.append(f"{role.name}: {name} is {value!r} in defaults/main.yml and has no default in its spec")
         elif option["default"] != value or type(option["default"]) is not type(value):
             found.append(f"{role.name}: {name} is {value!r} in defaults/main.yml, {option['default']!r} in its spec")
+    readers = [
+        path for part in ("tasks", "templates", "vars", "handlers", "profiles") for path in role.glob(f"{part}/**/*")
+    ]
+    text = "\n".join(path.read_text() for path in readers if path.suffix in (".yml", ".j2"))
+    text += "\n".join(re.findall(r"\{\{.*?\}\}", json.dumps(list(defaults.values()))))
+    for name in sorted(options):
+        if not re.search(rf"\b{name}\b", text):
+            found.append(f"{role.name}: nothing reads {name}; remove it")
     said = str(load(role / "meta/main.yml")["galaxy_info"].get("min_ansible_version"))
     if said != minimal_ansible:
         found.append(f"{role.name}: min_ansible_version is {said}; meta/runtime.yml requires {minimal_ansible}")
