@@ -69,10 +69,10 @@ def _signed(run: Run, copy: str, key_path: str) -> str:
 
 
 def verify(run: Run, lock_path: str, signers_path: str, revoked_path: str = "", wanted: int = 1) -> str:
-    """Who signed the lock, after at least `wanted` signatures by different trusted keys proved right; raises otherwise.
+    """Who signed the lock, once `wanted` signatures by different trusted keys have proved right; raises otherwise.
 
-    `revoked_path` is a file of revoked keys, as `ssh-keygen -k` makes it or a list of public keys. A signature by one of
-    them counts for nothing. Several principals are joined by a comma and a blank.
+    `revoked_path` is a file of revoked keys, as `ssh-keygen -k` makes it or a list of public keys. A signature by one
+    of them counts for nothing. Several principals are joined by a comma and a blank.
     """
     signature = lock_path + ".sig"
     keys = public_keys(signature)
