@@ -333,6 +333,23 @@ options:
     description: How many files are read or written at a time.
     type: int
     default: 2
+  inventory:
+    description:
+      - The inventory of the site that the bundle is for, as M(airgap.speech.inventory_export) wrote it inside. Blobs
+        that the site holds are left out. The lock names them all the same, and the mirror asks for them before it
+        begins.
+    type: path
+  part_size:
+    description:
+      - What fits on one medium, such as V(4.7G), V(25GB) or V(650Mi). O(dest) then holds C(bundle.part001.tar) and so
+        on with a signed list, in place of the bundle's files. The files that travel beside each part are counted in.
+    type: str
+    default: ""
+  only_parts:
+    description: Numbers of the parts to write, in place of all that lack. The list of all parts has to be in O(dest).
+    type: list
+    elements: int
+    default: []
   progress_file:
     description: Each step appends a line here while the module runs.
     type: path
@@ -398,8 +415,24 @@ size:
   returned: success
   type: int
   sample: 812345678
+omitted:
+  description: How many blobs are left out since the site holds them.
+  returned: success
+  type: int
+  sample: 31
+omitted_bytes:
+  description: The bytes of these blobs.
+  returned: success
+  type: int
+  sample: 712345678
+parts:
+  description: The parts, where the bundle is split. The digest is empty in check mode where a part was not made yet.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{number: 1, name: bundle.part001.tar, size: 4699999232, digest: "sha256:2c26"}]
 files_written:
-  description: How many files were written, or would be.
+  description: How many files, or parts, were written, or would be.
   returned: success
   type: int
   sample: 61
@@ -447,10 +480,13 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.artifacts imp
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache, write_file
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.debs import DebError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import FetchError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.inventory import InventoryError, held
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, SIGNATURE_NAME, Lock, parse
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.logins import DockerLogins, LoginError, Registries
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.maker import Maker
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import LIST_NAME, PartsError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import PackageError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import parse_size
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError, sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
@@ -471,10 +507,12 @@ EXPECTED = (
     DebError,
     DigestError,
     FetchError,
+    InventoryError,
     LayoutError,
     LoginError,
     OSError,
     PackageError,
+    PartsError,
     ReferenceInvalid,
     RegistryError,
     making.MakerError,
@@ -698,6 +736,9 @@ def specification(module):
         platforms=params["platforms"],
         threads=params["threads"],
         source_date_epoch=int(epoch) if epoch else None,
+        held=held(params["inventory"]) if params["inventory"] else {},
+        part_size=parse_size(params["part_size"]) if params["part_size"] else 0,
+        only_parts=params["only_parts"],
     )
 
 
@@ -721,9 +762,11 @@ def run(module):
     made = maker.make()
     lock_path = os.path.join(params["dest"], LOCK_NAME)
     lock = made.lock or Lock("", "")
-    signed = not made.changed and is_signed(module, lock_path, key)
+    vouched = [lock_path] + ([os.path.join(params["dest"], LIST_NAME)] if params["part_size"] else [])
+    signed = not made.changed and all(is_signed(module, path, key) for path in vouched)
     if not signed and not module.check_mode:
-        signature.sign(runner(module), lock_path, params["signing_key"])
+        for path in vouched:
+            signature.sign(runner(module), path, params["signing_key"])
     signers_changed = put_signers(module, key)
     result = {
         "changed": bool(made.changed or not signed or key_made or signers_changed),
@@ -736,6 +779,12 @@ def run(module):
         "excluded": made.excluded,
         "pending": made.pending,
         "size": lock.size,
+        "omitted": len(lock.omitted),
+        "omitted_bytes": sum(item.size for item in lock.omitted),
+        "parts": [
+            {"number": part.number, "name": part.name, "size": part.size, "digest": part.digest}
+            for part in (made.parts.parts if made.parts else ())
+        ],
         "files_written": len(made.written),
         "bytes_written": made.bytes_written,
         "removed": made.removed,
@@ -881,6 +930,9 @@ def main():
             "signing_key_create": {"type": "bool", "default": False, "no_log": False},
             "signers_file": {"type": "path"},
             "threads": {"type": "int", "default": 2},
+            "inventory": {"type": "path"},
+            "part_size": {"type": "str", "default": ""},
+            "only_parts": {"type": "list", "elements": "int", "default": []},
             "progress_file": {"type": "path"},
             "docker_host": {"type": "str"},
         },

@@ -12,6 +12,8 @@ short_description: Hold a bundle against its signature and its lock
 description:
   - Verifies the signature of the lock first, against signers that the operator supplies, then every file and every blob
     against the lock. Names each file that is missing, altered or not in the lock.
+  - Of a bundle in parts it verifies the signature of the part list as well, and each part that is at hand where it
+    lies. A part that is not at hand is no error, RV(wanted) names it.
   - Changes nothing.
 requirements:
   - ssh-keygen
@@ -26,8 +28,9 @@ attributes:
     description: Changes nothing, so there is no difference to show.
 options:
   path:
-    description: The directory of the bundle.
-    type: path
+    description: The directory of the bundle, or each directory that holds parts of it.
+    type: list
+    elements: path
     required: true
   signers:
     description: An ssh C(allowed_signers) file with the signers that are trusted. It must not come from the bundle.
@@ -50,6 +53,11 @@ EXAMPLES = r"""
   airgap.speech.bundle_verify:
     path: /srv/bundle
     signers: ~/.airgap/allowed_signers
+
+- name: Verify the parts on two drives
+  airgap.speech.bundle_verify:
+    path: [/media/one, /media/two]
+    signers: ~/.airgap/allowed_signers
 """
 
 RETURN = r"""
@@ -63,8 +71,24 @@ created:
   returned: success
   type: str
   sample: "2026-11-21T12:00:00Z"
+parts:
+  description: How many parts the bundle has. None where it is not split.
+  returned: success
+  type: int
+  sample: 7
+wanted:
+  description: The parts that are not at hand, and so were not verified.
+  returned: success
+  type: list
+  elements: str
+  sample: ["part 3 of 7 (bundle.part003.tar)"]
+lock:
+  description: The lock that was read.
+  returned: success
+  type: str
+  sample: /media/bundle/bundle.lock.json
 files:
-  description: How many files were verified, blobs included.
+  description: How many files the bundle has, blobs included.
   returned: success
   type: int
   sample: 84
@@ -113,8 +137,14 @@ import traceback
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, LockError, load
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import BundleError, verify_bundle
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, LockError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import (
+    LIST_NAME,
+    PartsError,
+    open_bundle,
+    verify_opened,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import BundleError
 
 
 def who_signed(module, lock_path):
@@ -137,18 +167,24 @@ def who_signed(module, lock_path):
             f"{lock_path}: nobody is trusted to sign it; set airgap_bundle_signers to an allowed_signers file"
         )
     signers = os.path.realpath(params["signers"])
-    if signers.startswith(os.path.realpath(params["path"]) + os.sep):
+    if any(signers.startswith(os.path.realpath(path) + os.sep) for path in params["path"]):
         raise signature.SignatureError(
             f"{signers}: lies inside the bundle, so the bundle would vouch for itself; bring the file from elsewhere"
         )
     return signature.verify(run, lock_path, params["signers"])
 
 
+def vouched(paths, name):
+    """The first copy of a file that has a signature beside it, else the first copy."""
+    there = [os.path.join(path, name) for path in paths if os.path.isfile(os.path.join(path, name))]
+    return next((path for path in there if os.path.isfile(path + ".sig")), there[0] if there else "")
+
+
 def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "path": {"type": "list", "elements": "path", "required": True},
             "signers": {"type": "path"},
             "fingerprint": {"type": "str"},
             "allow_unsigned": {"type": "bool", "default": False},
@@ -158,28 +194,36 @@ def main():
         supports_check_mode=True,
     )
     started = time.monotonic()
-    path = module.params["path"]
     try:
-        lock_path = os.path.join(path, LOCK_NAME)
-        if not os.path.isfile(lock_path):
-            raise LockError(f"{lock_path}: there is no lock, so this is no bundle; check airgap_bundle")
+        # The copies of lock and list on the other media have to equal those whose signatures were verified.
+        lock_path = vouched(module.params["path"], LOCK_NAME)
+        if not lock_path:
+            first = os.path.join(module.params["path"][0], LOCK_NAME)
+            raise LockError(f"{first}: there is no lock, so this is no bundle; check airgap_bundle")
         principal = who_signed(module, lock_path)
-        lock = load(path)
-        verify_bundle(path, lock, module.params["threads"])
+        list_path = vouched(module.params["path"], LIST_NAME)
+        if list_path:
+            who_signed(module, list_path)
+        opened = open_bundle(module.params["path"])
+        count = verify_opened(opened, module.params["threads"])
     except BundleError as error:
         module.fail_json(msg=str(error), problems=error.problems)
-    except (LockError, OSError, signature.SignatureError) as error:
+    except (LockError, OSError, PartsError, signature.SignatureError) as error:
         module.fail_json(msg=str(error), problems=[str(error)], exception=traceback.format_exc())
+    lock = opened.lock
     module.exit_json(
         changed=False,
         principal=principal,
         created=lock.created,
+        lock=opened.lock_path,
+        parts=len(opened.shelf.parts.parts) if opened.shelf else 0,
+        wanted=[opened.label(name) for name in opened.wanted()],
         files=len(lock.paths()),
         blobs=len(lock.blobs),
         images=len(lock.images),
         charts=len(lock.charts),
         models=len(lock.models),
-        bytes=lock.size,
+        bytes=count,
         seconds=round(time.monotonic() - started, 3),
     )
 

@@ -38,8 +38,11 @@ INSTALLER_PARTS = (
     "bundle/archive.py",
     "bundle/install.py",
     "bundle/lock.py",
+    "bundle/parts.py",
     "bundle/signature.py",
     "bundle/verify.py",
+    "oci/digest.py",
+    "oci/layout.py",
 )
 
 

@@ -89,16 +89,17 @@ class Installer:
     def key(self) -> str:
         """Names what is installed: the content, the Python and where it goes."""
         parts = [FORMAT, self.python, self.version, self.prefix]
-        parts += sorted(f"{item.path} {item.digest}" for item in self._wanted())
+        parts += sorted(f"{item.path} {item.digest}" for item in self.wanted())
         return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()[:16]
 
-    def _wanted(self) -> list[File]:
+    def wanted(self) -> list[File]:
+        """The files of the bundle that it installs from."""
         return [item for item in self.lock.files if item.kind in ("tool", "wheel", "collection")]
 
     def install(self) -> bool:
         """Returns whether anything had to be done."""
         changed = False
-        if self._whole():
+        if self.complete():
             self.say(f"controller: {self.home} is complete")
         else:
             changed = True
@@ -107,8 +108,8 @@ class Installer:
 
     # -- one version -------------------------------------------------------------------------------------------
 
-    def _whole(self) -> bool:
-        """The marker is there, and every file that it lists."""
+    def complete(self) -> bool:
+        """Whether this version is installed: the marker is there, and every file that it lists."""
         try:
             with open(os.path.join(self.home, MARKER), encoding="utf-8") as handle:
                 listed = json.load(handle)
@@ -129,8 +130,8 @@ class Installer:
             self.say("controller: removing an incomplete one")
             shutil.rmtree(self.home)
         free = shutil.disk_usage(self._above()).free
-        need = 6 * sum(item.size for item in self._wanted() if item.kind != "tool")
-        need += sum(item.size for item in self._wanted() if item.kind == "tool")
+        need = 6 * sum(item.size for item in self.wanted() if item.kind != "tool")
+        need += sum(item.size for item in self.wanted() if item.kind == "tool")
         if free < need:
             raise InstallError(
                 f"{self.prefix}: {free >> 20} MB are free, the controller needs about {need >> 20} MB; free "
@@ -188,7 +189,7 @@ class Installer:
 
     def _collections(self) -> None:
         root = os.path.join(self.home, "collections", "ansible_collections")
-        for item in self._wanted():
+        for item in self.wanted():
             if item.kind != "collection":
                 continue
             source = os.path.join(self.bundle, item.path)
@@ -199,7 +200,7 @@ class Installer:
     def _tools(self) -> None:
         folder = os.path.join(self.home, "tools")
         os.makedirs(folder)
-        for item in self._wanted():
+        for item in self.wanted():
             if item.kind == "tool":
                 target = os.path.join(folder, os.path.basename(item.path))
                 shutil.copyfile(os.path.join(self.bundle, item.path), target)

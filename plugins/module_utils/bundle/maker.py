@@ -178,9 +178,7 @@ class Maker:
             created = utc(int(time.time()))
         self.made.lock = replace(lock, created=created)
         self.made.lock_bytes = dump(self.made.lock)
-        stale = set(old.paths()) - set(self.made.lock.paths()) if old else set()
-        there = [path for path in stale if os.path.lexists(os.path.join(self.spec.dest, path))]
-        self.made.removed = sorted(there + self.writer.half_written())
+        self.made.removed = self.writer.stale(old)
 
     def _roots(
         self,

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import Item, Store
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import PartList
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import Packages
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
@@ -170,6 +171,9 @@ class Spec:
     docs: str = ""
     # What the site has: digest to the repositories of its registry that hold it.
     held: dict[str, list[str]] = field(default_factory=dict)
+    # Bytes that fit on one medium, where the bundle is written as parts; and the parts to write, where not all.
+    part_size: int = 0
+    only_parts: list[int] = field(default_factory=list)
     tools: dict[str, str] = field(default_factory=dict)
     collections: list[str] = field(default_factory=list)
     collections_requirements: str = ""
@@ -212,6 +216,7 @@ class Made:
     steps: list[str] = field(default_factory=list)
     lock_bytes: bytes = b""
     before: bytes = b""
+    parts: PartList | None = None
 
 
 @dataclass

@@ -58,11 +58,20 @@ STATE_NAME = ".bundle.parts.state.json"
 # Kinds of files that the first run inside needs from the first part.
 LEADING = ("tool", "wheel", "collection", "setup", "layout")
 
+_PART = re.compile(r"^bundle\.part\d+\.tar\Z")
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS.update({"KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30, "TI": 1 << 40})
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*\Z", re.IGNORECASE)
 
 Say = Callable[[str], None]
+
+
+class SourceError(PartsError):
+    """A file that goes into the parts is not what the lock says of it."""
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(f"{path}: {text}; make the bundle again")
+        self.path = path
 
 
 def parse_size(text: str) -> int:
@@ -77,6 +86,12 @@ def parse_size(text: str) -> int:
     if size <= 0:
         raise PartsError(f"bundle_part_size {text!r}: is no size; write it as 4.7G, 25GB or 650Mi")
     return size
+
+
+def leftovers(dest: str) -> list[str]:
+    """What a split left in a directory: its parts, its list, and what a killed run was at."""
+    names = sorted(os.listdir(dest)) if os.path.isdir(dest) else []
+    return [name for name in names if _PART.match(name) or name in (LIST_NAME, LIST_SIGNATURE_NAME, STATE_NAME)]
 
 
 def manifests_of(lock: Lock, layout: Layout) -> set[str]:
@@ -401,7 +416,7 @@ class Splitter:
             return []
         wanted = {part.name for part in self.plan.parts}
         names = sorted(os.listdir(self.dest))
-        old = [name for name in names if re.match(r"^bundle\.part\d+\.tar\Z", name) and name not in wanted]
+        old = [name for name in names if _PART.match(name) and name not in wanted]
         return old + [name for name in names if name.startswith(".partial-bundle.part")]
 
     def _check_room(self, todo: Sequence[Part]) -> None:
@@ -468,7 +483,7 @@ class Splitter:
         source = self.sources.get(entry.path)
         digest, size = self.paths[entry.path]
         if source is None or not os.path.isfile(source) or os.path.getsize(source) != size:
-            raise PartsError(f"{entry.path}: {source or 'it'} is missing or has another size; make the bundle again")
+            raise SourceError(entry.path, f"{source or 'it'} is missing or has another size")
         hasher, position = hashers.pop(entry.path, (None, 0))
         hasher = hasher or hashlib.sha256()
         with open(source, "rb", buffering=0) as stream:
@@ -484,7 +499,7 @@ class Splitter:
         if end < size:
             hashers[entry.path] = (hasher, end)
         elif "sha256:" + hasher.hexdigest() != digest:
-            raise PartsError(f"{entry.path}: {source} has another sha256 than the lock says; make the bundle again")
+            raise SourceError(entry.path, f"{source} has another sha256 than the lock says")
 
     def _progress(self, count: int) -> None:
         with self._guard:
@@ -528,7 +543,7 @@ def _chunks(stream: IO[bytes], size: int, path: str) -> Iterator[memoryview]:
     while left > 0:
         count = stream.readinto(buffer[: min(len(buffer), left)])  # type: ignore[attr-defined]
         if not count:
-            raise PartsError(f"{path}: its file ends {left} bytes too early; make the bundle again")
+            raise SourceError(path, f"its file ends {left} bytes too early")
         left -= count
         yield buffer[:count]
 

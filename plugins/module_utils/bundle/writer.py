@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import read_chunks
@@ -18,9 +19,18 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     LOCK_NAME,
     SIGNATURE_NAME,
+    Lock,
     blob_path,
 )
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import SETUP_NAME
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import MakerError, Making, Source
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import (
+    SourceError,
+    Splitter,
+    leftovers,
+    manifests_of,
+    plan_parts,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import digest_of
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
 from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import Progress
@@ -52,6 +62,9 @@ class Writer:
         for blob in lock.blobs:
             local = str(self.making.layout.blob_path(blob.digest))
             sources[blob_path(blob.digest)] = Source(blob_path(blob.digest), local, blob.digest, blob.size, "blob", "")
+        if self.spec.part_size:
+            self._guarded(lambda: self._split(lock, sources))
+            return
         ordered = sorted(sources.values(), key=lambda source: (-source.size, source.path))
         with ThreadPoolExecutor(max_workers=max(1, self.spec.threads)) as pool:
             todo = [source for source, right in zip(ordered, pool.map(self._is_right, ordered)) if not right]
@@ -60,8 +73,11 @@ class Writer:
         self.made.changed = bool(todo or self.made.removed or self.made.before != self.made.lock_bytes)
         if self.making.dry or not self.made.changed:
             return
+        self._guarded(lambda: self._write_all(todo))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
         try:
-            self._write_all(todo)
+            write()
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
@@ -100,18 +116,62 @@ class Writer:
                 pass
         if spoilt:
             raise Spoilt(sorted(spoilt))
+        self._remove_stale()
+        write_file(os.path.join(self.spec.dest, LOCK_NAME), self.made.lock_bytes)
+
+    def _split(self, lock: Lock, sources: dict[str, Source]) -> None:
+        """The parts, out of the cache: the whole bundle never lies in the destination."""
+        setup = sources.get(SETUP_NAME)
+        manifests = manifests_of(lock, self.making.layout)
+        plan = plan_parts(lock, self.spec.part_size, manifests, setup.size if setup else 0)
+        local = {path: source.local for path, source in sources.items()}
+        splitter = Splitter(
+            self.spec.dest,
+            lock,
+            plan,
+            local,
+            threads=self.spec.threads,
+            say=self.making.tell,
+            only=self.spec.only_parts,
+        )
+        if not self.making.dry:
+            self._remove_stale()
+        try:
+            split = splitter.run(self.making.dry)
+        except SourceError as error:
+            source = sources[error.path]
+            if not self._in_cache(source):
+                raise
+            raise Spoilt([source.digest]) from error
+        self.made.parts = split.parts
+        self.made.written = split.written
+        self.made.bytes_written = split.bytes_written
+        self.made.removed = sorted({*self.made.removed, *split.removed})
+        self.made.changed = bool(split.changed or self.made.removed or self.made.before != self.made.lock_bytes)
+
+    def _remove_stale(self) -> None:
         for name in self.made.removed:
             full = os.path.join(self.spec.dest, name)
             if os.path.isdir(full) and not os.path.islink(full):
                 shutil.rmtree(full)
             elif os.path.lexists(full):
                 os.unlink(full)
-        for folder, _folders, _names in os.walk(os.path.join(self.spec.dest, "files"), topdown=False):
-            if not os.listdir(folder):
-                os.rmdir(folder)
-        write_file(os.path.join(self.spec.dest, LOCK_NAME), self.made.lock_bytes)
+        tops = ("files", "oci") if self.spec.part_size else ("files",)
+        for top in tops:
+            for folder, _folders, _names in os.walk(os.path.join(self.spec.dest, top), topdown=False):
+                if not os.listdir(folder):
+                    os.rmdir(folder)
 
-    def half_written(self) -> list[str]:
+    def stale(self, old: Lock | None) -> list[str]:
+        """What goes: files that the bundle of before had, in the form it had, and half-written ones."""
+        lock = self.made.lock
+        wanted = {SETUP_NAME} if self.spec.part_size else set(lock.paths() if lock else ())
+        gone = [path for path in (old.paths() if old else ()) if path not in wanted]
+        there = [path for path in gone if os.path.lexists(os.path.join(self.spec.dest, path))]
+        split = [] if self.spec.part_size else leftovers(self.spec.dest)
+        return sorted(there + split + self._half_written())
+
+    def _half_written(self) -> list[str]:
         """Half-written files of a run that was killed."""
         tops = [os.path.join(self.spec.dest, name) for name in ("files", "oci")]
         names = os.listdir(self.spec.dest) if os.path.isdir(self.spec.dest) else []

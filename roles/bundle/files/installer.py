@@ -9,13 +9,21 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import ArchiveError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.install import Installer, InstallError
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, LockError, load
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, LockError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import (
+    LIST_NAME,
+    Opened,
+    PartsError,
+    open_bundle,
+    verify_opened,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.signature import SignatureError, verify
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import BundleError, verify_bundle
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import BundleError
 
 
 def run(argv: list[str], stdin: bytes | None = b"") -> tuple[int, str, str]:
@@ -27,6 +35,19 @@ def run(argv: list[str], stdin: bytes | None = b"") -> tuple[int, str, str]:
 def say(line: str) -> None:
     """A line for the operator."""
     print(line, flush=True)
+
+
+def install(opened: Opened, prefix: str, signers: str) -> bool:
+    """Make the controller. Out of parts, its files (and nothing else) are taken out first, and removed in the end."""
+    if opened.shelf is None:
+        return Installer(opened.paths[0], opened.lock, prefix, run, say, signers).install()
+    os.makedirs(prefix, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".staging-", dir=prefix) as staging:
+        installer = Installer(staging, opened.lock, prefix, run, say, signers)
+        if not installer.complete():
+            for item in installer.wanted():
+                opened.take(item.path, os.path.join(staging, item.path))
+        return installer.install()
 
 
 def main() -> int:
@@ -47,17 +68,19 @@ def main() -> int:
     started = time.monotonic()
     try:
         principal = verify(run, os.path.join(options.bundle, LOCK_NAME), options.signers)
-        lock = load(options.bundle)
-        verify_bundle(options.bundle, lock, options.threads, progress)
-        say(
-            f"verify: {len(lock.paths())} files, {lock.size >> 20} MB, signed by {principal}, "
-            f"{time.monotonic() - started:.1f} s"
-        )
+        if os.path.exists(os.path.join(options.bundle, LIST_NAME)):
+            verify(run, os.path.join(options.bundle, LIST_NAME), options.signers)
+        opened = open_bundle([options.bundle])
+        count = verify_opened(opened, options.threads, progress)
+        what = f"{len(opened.lock.paths())} files"
+        if opened.shelf is not None:
+            what = f"{len(opened.shelf.present)} of {len(opened.shelf.parts.parts)} parts"
+        say(f"verify: {what}, {count >> 20} MB, signed by {principal}, {time.monotonic() - started:.1f} s")
         started = time.monotonic()
         with open(options.signers, encoding="utf-8") as handle:
             signers = handle.read()
-        changed = Installer(options.bundle, lock, options.prefix, run, say, signers).install()
-    except (ArchiveError, BundleError, InstallError, LockError, OSError, SignatureError) as error:
+        changed = install(opened, options.prefix, signers)
+    except (ArchiveError, BundleError, InstallError, LockError, OSError, PartsError, SignatureError) as error:
         print(f"setup.sh: {error}", file=sys.stderr)
         return 1
     say("controller: {}, {:.1f} s".format("changed" if changed else "nothing to do", time.monotonic() - started))

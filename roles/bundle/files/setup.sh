@@ -122,13 +122,30 @@ name = "files/installer.pyz"
 files = {item["path"]: item for item in json.load(open(lock, encoding="utf-8"))["files"]}
 if name not in files:
     sys.exit("setup.sh: %s is not in the lock; make the bundle again" % name)
+where, offset, size = os.path.join(bundle, name), 0, files[name]["size"]
+label = name
+parts = os.path.join(bundle, "bundle.parts.json")
+if os.path.exists(parts):
+    # The list only says where to look: whatever it says, the digest below is the signed lock's.
+    try:
+        listed = json.load(open(parts, encoding="utf-8"))["parts"]
+        found = [(p, e) for p in listed for e in p["entries"] if e["path"] == name]
+        part, entry = found[0]
+        where, offset = os.path.join(bundle, os.path.basename(part["name"])), int(entry["offset"])
+        label = "part %d of %d (%s)" % (part["number"], len(listed), os.path.basename(part["name"]))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        sys.exit("setup.sh: bundle.parts.json cannot be read (%s); copy it again from another medium" % error)
+    if not os.path.exists(where):
+        sys.exit("setup.sh: %s is not beside setup.sh; run setup.sh from the medium with that part" % label)
 try:
-    data = open(os.path.join(bundle, name), "rb").read()
+    with open(where, "rb") as handle:
+        handle.seek(offset)
+        data = handle.read(size)
 except OSError as error:
-    sys.exit("setup.sh: %s: %s; copy that file again" % (name, error.strerror))
+    sys.exit("setup.sh: %s: %s; copy that file again" % (label, error.strerror))
 actual, expected = "sha256:" + hashlib.sha256(data).hexdigest(), files[name]["digest"]
 if actual != expected:
-    sys.exit("setup.sh: %s: sha256 differs (expected %s, actual %s); copy that file again" % (name, expected, actual))
+    sys.exit("setup.sh: %s: sha256 differs (expected %s, actual %s); copy that file again" % (label, expected, actual))
 with open(target, "wb") as handle:
     handle.write(data)
 PYTHON
