@@ -20,6 +20,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import (
     platform_matches,
     references_of,
 )
+from ansible_collections.airgap.speech.plugins.module_utils.oci.progress import each
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
 
 
@@ -46,6 +47,10 @@ class RegistrySource:
         with self._lock:
             self._repos.setdefault(found.digest, repo)
         return found
+
+    def find_all(self, references: Sequence[tuple[str, str]], threads: int = 2) -> list[Descriptor]:
+        """What several tags or digests (repository, reference) stand for, in their order."""
+        return each(threads, lambda pair: self.find(*pair), references)
 
     def belongs(self, digest: str, repo: str) -> None:
         """A manifest is in a repository of the source."""

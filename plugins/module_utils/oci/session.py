@@ -306,6 +306,10 @@ class Session:
         backoff = min(30.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries
         self._sleep(backoff if wait is None else max(wait, 0.1))
 
+    def wait(self, seconds: float) -> None:
+        """Let some time pass."""
+        self._sleep(seconds)
+
     def _count(self) -> None:
         with self._lock:
             self.requests += 1

@@ -49,6 +49,15 @@ class Sessions:
             if self._uploads.pop(name, None) is not None:
                 self._write()
 
+    def drop_all(self, registry: str) -> None:
+        """All blobs are in I(registry): what a killed run left of it in this file is of no use."""
+        with self._lock:
+            stale = [name for name in self._uploads if name.startswith(registry + "/")]
+            for name in stale:
+                del self._uploads[name]
+            if stale:
+                self._write()
+
     def _write(self) -> None:
         if not self._path:
             return

@@ -92,6 +92,7 @@ class _Push:
             # Indexes may hold indexes: each child goes before what points to it, so the order is kept.
             each(1, self._put, self._plan.children)
             each(self._threads, self._put, self._plan.tops)
+            self._sessions.drop_all(self._registry.endpoint)
         self._result.seconds = time.monotonic() - started
         if self._progress is not None:
             self._progress.finish()

@@ -290,7 +290,17 @@ class _Upload:
         """How much of a broken try has arrived; nothing where it has to begin again."""
         if self._size < WORTH_KEEPING:
             return None
-        return self._registry.upload_place(self._repo, self._digest, place.location)
+        found = self._registry.upload_place(self._repo, self._digest, place.location)
+        # The registry may still be writing down what came before the cut.
+        for _turn in range(20):
+            if found is None:
+                break
+            before = found.offset
+            self._registry.wait(0.1)
+            found = self._registry.upload_place(self._repo, self._digest, place.location)
+            if found is not None and found.offset == before:
+                break
+        return found
 
     def _forget(self) -> None:
         if self._sessions is not None:

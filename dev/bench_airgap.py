@@ -1,0 +1,42 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of the mirror as a plain process, for the bench: no Ansible around it.
+
+bench_airgap.py push LAYOUT IMAGES.json REGISTRY CA-or-"" THREADS
+bench_airgap.py copy SOURCE IMAGES.json REGISTRY CA-or-"" THREADS
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "build" / "collections"))
+
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry
+from ansible_collections.airgap.speech.plugins.module_utils.oci.relay import RegistrySource
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushItem, plan_push, push
+
+
+def main() -> int:
+    action, source, images, endpoint, ca_file, count = sys.argv[1:]
+    threads = int(count)
+    listed = json.loads(Path(images).read_text())
+    target = Registry(endpoint, ca_file=ca_file or None, plain_http=not ca_file)
+    items = [PushItem(entry["digest"], entry["repo"], entry["tag"]) for entry in listed]
+    if action == "push":
+        plan = plan_push(Layout(source), items, target, threads)
+    else:
+        # As a user names them: by tag, which the source resolves.
+        relay = RegistrySource(Registry(source, ca_file=ca_file or None, plain_http=not ca_file))
+        found = relay.find_all([(item.repo, item.ref) for item in items], threads)
+        items = [PushItem(there.digest, item.repo, item.tag) for item, there in zip(items, found)]
+        plan = plan_push(relay, items, target, threads)
+    done = push(plan, target, threads) if plan.changed else None
+    print(json.dumps({"bytes_sent": done.bytes_sent if done else 0, "planned": plan.bytes}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
