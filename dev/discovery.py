@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.charts import discover_chart
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import EXCLUDED, Discovery, union
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import EXCLUDED, Discovery
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import discover
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import (
     Chart,
@@ -62,22 +62,27 @@ def rules_of(names: list[str], variables: list[str]) -> ImageRules:
 
 
 def table(discovery: Discovery, full: bool) -> str:
-    """The rows, a block a status; of the excluded ones, the count a reason unless all are wanted."""
-    lines: list[str] = []
-    status = ""
+    """A line a reference, then one a reason with its places; of what is excluded only counts, unless all is wanted."""
+    blocks: dict[str, dict[str, dict[str, list[str]]]] = {}
     counts: dict[str, int] = {}
     for row in discovery.rows():
         if row["status"] == EXCLUDED and not full:
             counts[row["why"]] = counts.get(row["why"], 0) + 1
             continue
-        if row["status"] != status:
-            status = row["status"]
-            lines += ["", status.upper()]
         place = " ".join(part for part in (row["kind"], row["name"], row["path"]) if part)
-        lines += [f"  {row['reference']}", f"      {row['why']}; {row['found']}; {place}"]
+        reasons = blocks.setdefault(row["status"], {}).setdefault(row["reference"], {})
+        reasons.setdefault(row["why"], []).append(f"{place} ({row['found']})")
+    lines: list[str] = []
+    for status, references in blocks.items():
+        lines += ["", f"{status.upper()} ({len(references)})"]
+        for reference, reasons in references.items():
+            lines.append(f"  {reference}")
+            for why, places in reasons.items():
+                more = f", and {len(places) - 2} more" if len(places) > 2 else ""
+                lines.append(f"      {why}: {'; '.join(places[:2])}{more}")
     if counts:
-        lines += ["", "EXCLUDED (FULL=1 lists them)"]
-        lines += [f"  {count:5d} {why}" for why, count in sorted(counts.items(), key=lambda item: -item[1])]
+        lines += ["", f"EXCLUDED ({sum(counts.values())} places; FULL=1 lists them)"]
+        lines += [f"  {count:5d}  {why}" for why, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     needed = len(discovery.references)
     lines += ["", f"{needed} images are needed, {len(discovery.undecided)} places are undecided"]
     return "\n".join(lines[1:])
@@ -129,8 +134,8 @@ def main() -> int:
     except (RenderFailed, RulesInvalid, OSError) as error:
         print(f"discovery: {error}", file=sys.stderr)
         return 1
-    together = union(found) if len(found) == 1 else Discovery()
-    for discovery in found.values() if len(found) > 1 else ():
+    together = Discovery()
+    for discovery in found.values():
         together.extend(discovery)
     together = together.tidy()
     print(json.dumps(together.rows(), indent=2) if options.json else table(together, options.full))

@@ -118,15 +118,18 @@ def group_of(document: Mapping[str, Any]) -> str:
     return group if slash else ""
 
 
-def switched_off(node: Mapping[str, Any]) -> str:
-    """The key by which a component is switched off here, or nothing."""
+def switched_off(node: Mapping[str, Any], path: str) -> str:
+    """The condition under which a component that is off here would be on, or nothing where it is on."""
     for key, values in OFF.items():
         value = node.get(key)
         if value is not None and not isinstance(value, (dict, list)) and value in values:
             # 0 and 1 equal False and True for Python.
             if isinstance(value, int) and not isinstance(value, bool):
                 continue
-            return key
+            field = f"{path}.{key}" if path else key
+            if isinstance(values[0], bool):
+                return f"not {field}" if values[0] else field
+            return f"{field} is not {value}"
     return ""
 
 

@@ -32,6 +32,7 @@ except ImportError:  # the modules say so
 
 SCHEMA = "airgap.speech/image-rules/v1"
 RULE_KEYS = frozenset(("name", "reason", "document", "when", "at", "images", "needed", "only_if", "no_image"))
+CONDITION_KEYS = frozenset(("path", "is", "is_not", "set", "kind", "group"))
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]+|\*)\]")
 
@@ -42,16 +43,23 @@ class RulesInvalid(ValueError):
 
 @dataclass(frozen=True)
 class Condition:
-    """What a field holds: `equals` a value, or `present` or not; of the rule's document, or of any of a kind."""
+    """What a field holds: `equals` a value, `differs` from it, or is `present` or not.
+
+    It is a field of the rule's document, or of any document of a `kind`. Of the conditions in `either` one is enough.
+    """
 
     path: str
     equals: Any = None
+    differs: Any = None
     present: bool | None = None
     group: str | None = None
     kind: str = ""
+    either: tuple[Condition, ...] = ()
 
     def holds(self, document: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> bool:
         """Whether it does."""
+        if self.either:
+            return any(condition.holds(document, documents) for condition in self.either)
         if self.kind:
             candidates = [
                 other
@@ -65,13 +73,18 @@ class Condition:
         values = values_at(document, self.path)
         if self.present is not None:
             return any(value not in (None, "", [], {}) for value in values) is self.present
+        if self.differs is not None:
+            return not any(_same(value, self.differs) for value in values)
         return any(_same(value, self.equals) for value in values)
 
     def __str__(self) -> str:
-        where = f"a {self.kind} has {self.path}" if self.kind else self.path
+        if self.either:
+            return " or ".join(str(condition) for condition in self.either)
+        where = f"{self.path} of a {self.kind}" if self.kind else self.path
         if self.present is not None:
-            return f"{where} {'is set' if self.present else 'is not set'}"
-        return f"{where} is {str(self.equals).lower() if isinstance(self.equals, bool) else self.equals}"
+            return f"{where} is {'set' if self.present else 'not set'}"
+        word, value = ("is not", self.differs) if self.differs is not None else ("is", self.equals)
+        return f"{where} {word} {str(value).lower() if isinstance(value, bool) else value}"
 
 
 @dataclass(frozen=True)
@@ -230,8 +243,12 @@ class ImageRules:
                 continue
             for template in rule.images:
                 texts, why = self._filled(template, document, item)
-                if why:
-                    result.undecided.append(Candidate(template, kind, name, item.path, how, why))
+                if why and not item.required:
+                    # What is off does not need the rest of its name.
+                    result.found.append(item)
+                elif why:
+                    shown = template.replace("{found}", item.reference)
+                    result.undecided.append(Candidate(shown, kind, name, item.path, how, why))
                 for text in texts:
                     try:
                         reference = upstream(text, registry)
@@ -346,16 +363,22 @@ def _conditions(value: Any, where: str) -> tuple[Condition, ...]:
         raise RulesInvalid(f"{where} must be a list of conditions; correct it")
     made: list[Condition] = []
     for item in value:
-        if not isinstance(item, dict) or not item.get("path") or set(item) - {"path", "is", "set", "kind", "group"}:
+        if isinstance(item, dict) and set(item) == {"any"}:
+            made.append(Condition("", either=_conditions(item["any"], f"{where}: any")))
+            continue
+        if not isinstance(item, dict) or not item.get("path") or set(item) - CONDITION_KEYS:
             raise RulesInvalid(
-                f"{where}: a condition has a path, and is or set, and may have kind and group; correct it"
+                f"{where}: a condition has a path, one of is, is_not and set, may have kind and group; correct it"
             )
-        if ("is" in item) == ("set" in item) or not isinstance(item.get("set", True), bool):
-            raise RulesInvalid(f"{where}: {item['path']} wants either `is: <value>` or `set: true|false`; correct it")
+        if len({"is", "is_not", "set"} & set(item)) != 1 or not isinstance(item.get("set", True), bool):
+            raise RulesInvalid(
+                f"{where}: {item['path']} wants one of `is: <value>`, `is_not: <value>`, `set: true|false`; correct it"
+            )
         made.append(
             Condition(
                 str(item["path"]),
                 item.get("is"),
+                item.get("is_not"),
                 item.get("set"),
                 None if item.get("group") is None else str(item["group"]),
                 str(item.get("kind") or ""),

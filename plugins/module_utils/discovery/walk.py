@@ -206,11 +206,9 @@ class Walker:
             if isinstance(node, str):
                 self._leaf(node, place, custom, key)
             return
-        off = docs.switched_off(node) if custom else ""
+        off = docs.switched_off(node, place.path) if custom else ""
         if off:
-            place = Place(
-                place.path, place.how, place.off + (f"{place.path}.{off}" if place.path else off,), place.nodes
-            )
+            place = Place(place.path, place.how, place.off + (off,), place.nodes)
         lists = [name for name in CONTAINER_LISTS if isinstance(node.get(name), list)]
         if lists:
             nodes = docs.hardware(node, self.platforms)
@@ -340,7 +338,11 @@ class Walker:
                 return
             self._text(value, place, how)
             return
-        if not self._take(judge(value, named, self.groups), place, how):
+        verdict = judge(value, named, self.groups)
+        if verdict is not None and verdict.status == UNDECIDED and place.how and not named:
+            # In a file of a ConfigMap, such as a dashboard, every other word has this shape.
+            verdict = Verdict(EXCLUDED, verdict.text, "is in a file that does not say that it is an image")
+        if not self._take(verdict, place, how):
             self._text(value, place, how)
 
     def _is_reference(self, text: str) -> bool:
@@ -392,11 +394,20 @@ class Walker:
         flat = {str(key): _decoded(value) if encoded else text_of(value) for key, value in values.items()}
         joined = join_named({key: value for key, value in flat.items() if "\n" not in value})
         for key, text in flat.items():
+            if key.startswith("_example"):
+                # Knative's and KServe's custom: the documentation of the other keys, which nothing reads.
+                self._example(text, Place(f"{inner.path}[{key}]", inner.how))
+                continue
             at = Place(f"{inner.path}[{key}]", inner.how, inner.off, inner.nodes)
             if key in joined:
                 self._take(joined[key], at, how)
             elif text:
                 self._value(key, text, at, how)
+
+    def _example(self, text: str, place: Place) -> None:
+        for verdict in scan(text[: docs.MAX_TEXT], self.groups):
+            why = verdict.why if verdict.status == EXCLUDED else "stands in an example that nothing reads"
+            self._take(Verdict(EXCLUDED, verdict.text, why), place, place.how)
 
     def _inside(self, inside: Iterable[dict[str, Any]], text: str, place: Place, how: str) -> None:
         """Documents in a string, then what the text names outside of their fields, such as in a comment."""

@@ -22,10 +22,21 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.documents 
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import Discovery
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import discover
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import Chart, Renderer
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import ImageRules
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import ImageRules, merged
 
 CASES = Path(__file__).resolve().parents[4] / "discovery"
-GIVEN = {"registry", "platforms", "rules", "variables", "kube_version", "api_versions", "values", "value_sets"}
+SHIPPED = CASES.parents[1] / "roles/speech_platform/files/image_rules"
+GIVEN = {
+    "registry",
+    "platforms",
+    "rules",
+    "shipped_rules",
+    "variables",
+    "kube_version",
+    "api_versions",
+    "values",
+    "value_sets",
+}
 
 
 def cases(kind: str) -> list[Any]:
@@ -55,6 +66,10 @@ def expectation(case: Path) -> dict[str, Any]:
 
 
 def rules_of(case: Path, given: dict[str, Any]) -> ImageRules | None:
+    if given.get("shipped_rules"):
+        return merged(
+            ImageRules.load(path.read_text(), path.name, given.get("variables")) for path in SHIPPED.iterdir()
+        )
     if "rules" not in given:
         return None
     return ImageRules.load((case / given["rules"]).read_text(), given["rules"], given.get("variables"))
