@@ -124,6 +124,7 @@ class Images:
             descriptor = descriptors.get(reference)
             if descriptor is not None:
                 size, platforms = self.making.measure(descriptor, self.spec.platforms)
+                self._check_platforms(reference, platforms)
                 image = Image(reference, descriptor.digest, size, platforms, reasons[reference])
                 images[reference] = (descriptor, image)
         return images
@@ -232,15 +233,18 @@ class Images:
             descriptor = self._exported(self.making.engine(), image_id)
         else:
             descriptor = self._unpacked(source.path, source.name)
-        _size, platforms = self.making.measure(descriptor, None)
-        if not platform_matches(platforms[0] if platforms else None, self.spec.platforms):
-            raise MakerError(
-                f"{reference}: {name} is an image for {', '.join(platforms) or 'no platform'}, where "
-                f"{', '.join(self.spec.platforms)} is wanted; build it for that, or set bundle_platforms"
-            )
         self.making.cache.put_artifact("engine", key, descriptor)
         self.making.step(f"image {reference}", started, descriptor.digest)
         return descriptor
+
+    def _check_platforms(self, reference: str, platforms: list[str]) -> None:
+        """An image of one platform has to be of a wanted one, also where the cache holds it for another bundle."""
+        if platforms and not any(platform_matches(platform, self.spec.platforms) for platform in platforms):
+            raise MakerError(
+                f"{reference}: it is an image for {', '.join(platforms)}, where {', '.join(self.spec.platforms)} is "
+                "wanted; "
+                f"add {platforms[0]} to bundle_platforms, or name another image"
+            )
 
     def _exported(self, engine: Engine, image_id: str) -> Descriptor:
         archive = artifacts.save_stream(engine.save(image_id), self.making.scratch)
