@@ -21,6 +21,7 @@ requirements:
   - ssh-keygen
   - helm (where a chart is a directory)
   - pip, for the Python that runs the module (where wheels or models from a package index are wanted)
+  - cyclonedx-python-lib (Python package), where O(sbom) is set
   - docker (Python package), where an image is built or taken from a Docker engine
 author:
   - Airgap Speech contributors (@airgap-speech)
@@ -259,6 +260,10 @@ options:
         description: What runs it.
         type: str
         required: true
+      licence:
+        description: Its licence, as an SPDX identifier where it has one.
+        type: str
+        default: ""
       files:
         description:
           - Its files, each with C(path), C(sha256), C(size) and C(source). The source is a member of a pinned wheel
@@ -333,6 +338,36 @@ options:
     description: How many files are read or written at a time.
     type: int
     default: 2
+  sbom:
+    description:
+      - Put a bill of materials (CycloneDX 1.6, JSON) of all that the lock names into the bundle, as
+        C(files/bundle.cdx.json). Needs the Python package C(cyclonedx-python-lib).
+    type: bool
+    default: false
+  licences:
+    description:
+      - Under what platforms may be used, for the bill of materials. Of several entries for one thing, what a later one
+        says counts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      thing:
+        description: The name of the platform.
+        type: str
+        required: true
+      licence:
+        description: The licence, or the kind of it.
+        type: str
+        default: ""
+      expires:
+        description: The last day that it is good for, as C(YYYY-MM-DD). Empty where it does not end.
+        type: str
+        default: ""
+      note:
+        description: What else a reader should know.
+        type: str
+        default: ""
   inventory:
     description:
       - The inventory of the site that the bundle is for, as M(airgap.speech.inventory_export) wrote it inside. Blobs
@@ -486,6 +521,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.logins import
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.maker import Maker
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import LIST_NAME, PartsError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import PackageError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.sbom import Licence, SbomError, merged
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import parse_size
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError, sha256_bytes
@@ -515,6 +551,7 @@ EXPECTED = (
     PartsError,
     ReferenceInvalid,
     RegistryError,
+    SbomError,
     making.MakerError,
     signature.SignatureError,
 )
@@ -736,6 +773,8 @@ def specification(module):
         platforms=params["platforms"],
         threads=params["threads"],
         source_date_epoch=int(epoch) if epoch else None,
+        sbom=params["sbom"],
+        licences=merged([Licence(**item) for item in params["licences"]]),
         held=held(params["inventory"]) if params["inventory"] else {},
         part_size=parse_size(params["part_size"]) if params["part_size"] else 0,
         only_parts=params["only_parts"],
@@ -911,6 +950,7 @@ def main():
                     "version": {"type": "str", "required": True},
                     "kind": {"type": "str", "required": True},
                     "engine": {"type": "str", "required": True},
+                    "licence": {"type": "str", "default": ""},
                     "files": {"type": "list", "elements": "dict", "required": True},
                     "source": {"type": "str", "required": True},
                 },
@@ -930,6 +970,18 @@ def main():
             "signing_key_create": {"type": "bool", "default": False, "no_log": False},
             "signers_file": {"type": "path"},
             "threads": {"type": "int", "default": 2},
+            "sbom": {"type": "bool", "default": False},
+            "licences": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "thing": {"type": "str", "required": True},
+                    "licence": {"type": "str", "default": ""},
+                    "expires": {"type": "str", "default": ""},
+                    "note": {"type": "str", "default": ""},
+                },
+            },
             "inventory": {"type": "path"},
             "part_size": {"type": "str", "default": ""},
             "only_parts": {"type": "list", "elements": "int", "default": []},

@@ -15,7 +15,7 @@ SCHEMA = "airgap.speech/lock/v1"
 LOCK_NAME = "bundle.lock.json"
 SIGNATURE_NAME = LOCK_NAME + ".sig"
 REASON_KEYS = ("source", "kind", "name", "path", "found", "needed")
-FILE_KINDS = ("tool", "wheel", "collection", "setup", "layout", "file", "os_package", "docs")
+FILE_KINDS = ("tool", "wheel", "collection", "setup", "layout", "sbom", "file", "os_package", "docs")
 
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}\Z")
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache, write_file
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.charts import Charts
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import Store
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.files import Files
@@ -35,6 +35,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.models import Models
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import Packages
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.sbom import SBOM_NAME, Facts, bill_of_materials
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
     Engine,
     Made,
@@ -161,6 +162,11 @@ class Maker:
             files=[File(f.path, f.digest, f.size, f.kind, f.reason) for f in files],
             omitted=list(omitted.values()),
         )
+        if self.spec.sbom:
+            source = self._bill_of_materials(lock)
+            files.append(source)
+            listed = File(source.path, source.digest, source.size, source.kind, source.reason)
+            lock = replace(lock, files=[*lock.files, listed])
         path = os.path.join(self.spec.dest, LOCK_NAME)
         old: Lock | None = None
         if os.path.exists(path):
@@ -179,6 +185,14 @@ class Maker:
         self.made.lock = replace(lock, created=created)
         self.made.lock_bytes = dump(self.made.lock)
         self.made.removed = self.writer.stale(old)
+
+    def _bill_of_materials(self, lock: Lock) -> Source:
+        """What the lock names, as a file of the bundle."""
+        licences = {f"models/{model.name}:{model.version}": model.licence for model in self.spec.models}
+        facts = Facts(licences, self.spec.licences, self.spec.source_date_epoch)
+        local = os.path.join(self.making.scratch, os.path.basename(SBOM_NAME))
+        write_file(local, bill_of_materials(lock, facts))
+        return source_of(SBOM_NAME, local, "sbom", "bill of materials (CycloneDX)")
 
     def _roots(
         self,

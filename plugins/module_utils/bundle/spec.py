@@ -17,6 +17,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import PartList
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import Packages
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.sbom import Licence
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout
@@ -151,6 +152,7 @@ class ModelSpec:
     engine: str
     files: list[dict[str, Any]]
     source: str
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,9 @@ class Spec:
     docs: str = ""
     # What the site has: digest to the repositories of its registry that hold it.
     held: dict[str, list[str]] = field(default_factory=dict)
+    # Whether a bill of materials is made, and the licences of platforms that it names.
+    sbom: bool = False
+    licences: list[Licence] = field(default_factory=list)
     # Bytes that fit on one medium, where the bundle is written as parts; and the parts to write, where not all.
     part_size: int = 0
     only_parts: list[int] = field(default_factory=list)

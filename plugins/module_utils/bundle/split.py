@@ -56,7 +56,7 @@ LEAST_RANGE = 64 * 1024
 MOST_PARTS = 999
 STATE_NAME = ".bundle.parts.state.json"
 # Kinds of files that the first run inside needs from the first part.
-LEADING = ("tool", "wheel", "collection", "setup", "layout")
+LEADING = ("tool", "wheel", "collection", "setup", "layout", "sbom")
 
 _PART = re.compile(r"^bundle\.part\d+\.tar\Z")
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
