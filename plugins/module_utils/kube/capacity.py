@@ -9,12 +9,12 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
 from ansible_collections.airgap.speech.plugins.module_utils.kube import versions
+from ansible_collections.airgap.speech.plugins.module_utils.kube.admission import admission_from
 from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import Cluster
-from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import (
-    Manifest,
-    admission_from,
-    read_manifest,
-)
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Manifest, read_manifest
+from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing
+from ansible_collections.airgap.speech.plugins.module_utils.kube.quota import Quotas, read_quota
+from ansible_collections.airgap.speech.plugins.module_utils.kube.residents import Residents
 from ansible_collections.airgap.speech.plugins.module_utils.kube.scheduling import (
     DOES_NOT_FIT,
     FITS,
@@ -79,32 +79,49 @@ def assess(
     documents: Sequence[Mapping[str, Any]], namespace: str, snapshot: Snapshot, release: str = ""
 ) -> Tuple[Verdict, Manifest]:
     """The verdict on the pods of a manifest in a cluster, and those pods."""
+    version = versions.of(snapshot.minor)
     admission = admission_from(
-        [*snapshot.of("PriorityClass"), *snapshot.of("RuntimeClass"), *snapshot.of("LimitRange"), *documents]
+        [*snapshot.of("PriorityClass"), *snapshot.of("RuntimeClass"), *snapshot.of("LimitRange"), *documents], version
     )
     manifest = read_manifest(documents, namespace, admission)
-    notes = list(manifest.not_modelled)
     storage = read_storage(snapshot.objects)
-    notes += _read_claims(manifest, snapshot, storage)
-    for quota in snapshot.of("ResourceQuota"):
-        metadata = quota.get("metadata") or {}
-        notes.append(f"ResourceQuota {metadata.get('namespace')}/{metadata.get('name')}: what it still allows")
-    cluster = Cluster(
-        snapshot.nodes,
-        namespaces={
-            str(item["metadata"]["name"]): item["metadata"].get("labels") or {} for item in snapshot.of("Namespace")
-        },
-        storage=storage,
-        version=versions.of(snapshot.minor),
-    )
+    notes = list(manifest.not_modelled) + _read_claims(manifest, snapshot, storage)
+    namespaces = {
+        str(item["metadata"]["name"]): item["metadata"].get("labels") or {} for item in snapshot.of("Namespace")
+    }
+    cluster = Cluster(snapshot.nodes, namespaces=namespaces, storage=storage, version=version)
     others, kept = split_existing(snapshot.existing, manifest.workloads, release, namespace)
-    cluster.add_existing(others)
+    quotas, quota_notes = _quotas(snapshot, others, kept)
+    cluster.add_existing(Residents(manifest.workloads, namespaces, set(storage.claims)).cut(others))
     strangers = [name for name in snapshot.pending if not _of_manifest(name, manifest)]
     if strangers:
         notes.append(f"{len(strangers)} pod(s) of others wait for a node and may take the room, such as {strangers[0]}")
-    simulation = Simulation(cluster, manifest.workloads)
-    simulation.not_modelled += notes
+    simulation = Simulation(cluster, manifest.workloads, quotas=quotas)
+    simulation.not_modelled += notes + quota_notes
     return simulation.run(kept), manifest
+
+
+def _quotas(
+    snapshot: Snapshot, others: Sequence[Existing], kept: Mapping[str, Sequence[Existing]]
+) -> Tuple[Quotas, List[str]]:
+    """The quotas with what is used of them, once the pods of the release that are replaced have gone."""
+    quotas = Quotas(read_quota(document) for document in snapshot.of("ResourceQuota"))
+    if not quotas.quotas:
+        return quotas, []
+    namespaces = {quota.namespace for quota in quotas.quotas}
+    staying = {id(item) for item in others} | {id(item) for items in kept.values() for item in items}
+    for item in snapshot.existing:
+        if item.charge is not None and item.pod.namespace in namespaces:
+            if id(item) in staying:
+                quotas.count(item.pod.namespace, item.charge)
+            else:
+                quotas.release(item.pod.namespace, item.charge)
+    notes = []
+    for quota in quotas.quotas:
+        other = sorted(set(quota.hard) - quota.restricted)
+        if other:
+            notes.append(f"ResourceQuota {quota.namespace}/{quota.name}: {', '.join(other)}: only pods are counted")
+    return quotas, notes
 
 
 def _of_manifest(name: str, manifest: Manifest) -> bool:
@@ -119,9 +136,14 @@ def _read_claims(manifest: Manifest, snapshot: Snapshot, storage: Storage) -> Li
         known[f"{metadata.get('namespace', 'default')}/{metadata.get('name', '')}"] = claim
     reader = ClaimReader(snapshot.objects, storage)
     notes = []
+    in_cluster = {
+        f"{(item.get('metadata') or {}).get('namespace', 'default')}/{(item.get('metadata') or {}).get('name', '')}"
+        for item in snapshot.of("PersistentVolumeClaim")
+    }
+    manifest.found_claims(frozenset(known))
     mounted = {f"{item.pod.namespace}/{name}" for item in snapshot.existing for name in item.pod.claims}
     for key in manifest.claim_names:
-        claim_read, note = reader.read(key, known.get(key))
+        claim_read, note = reader.read(key, known.get(key), planned=key not in in_cluster)
         if claim_read is not None:
             storage.claims[key] = claim_read
         if note:

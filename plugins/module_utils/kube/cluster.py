@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import HOSTNAME, SMALLEST_IMAGE, ZONE, Node
-from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import EVERY_ADDRESS, Existing, HostPort, Pod
+from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import (
+    EVERY_ADDRESS,
+    Existing,
+    HostPort,
+    Pod,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     PodTerm,
     Selector,
@@ -22,7 +27,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     Toleration,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.kube.versions import Version
-from ansible_collections.airgap.speech.plugins.module_utils.kube.volumes import Claim, Storage, Undo, Volumes
+from ansible_collections.airgap.speech.plugins.module_utils.kube.volumes import UNBOUND, Claim, Storage, Undo, Volumes
 
 UNSCHEDULABLE = "node(s) were unschedulable"
 OTHER_NODE = "node(s) didn't match the requested node name"
@@ -716,6 +721,8 @@ class Cluster:
         for entry in reasons:
             for reason in entry:
                 counts[reason] = counts.get(reason, 0) + 1
+        if UNBOUND in counts:
+            return f"0/{len(self.nodes)} nodes are available: {UNBOUND}."
         return self.sentence(counts)
 
     def sentence(self, counts: Mapping[str, int]) -> str:

@@ -1,47 +1,30 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pods as the scheduler sees them: those of rendered manifests, and those that a cluster runs."""
+"""The pods that the objects of rendered manifests make."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
-from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import Quantity
+from ansible_collections.airgap.speech.plugins.module_utils.kube.admission import Admission
+from ansible_collections.airgap.speech.plugins.module_utils.kube.fields import check_fields
+from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Pod, read_pod
+from ansible_collections.airgap.speech.plugins.module_utils.kube.quota import Charge
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     NOTHING,
-    NodeTerm,
-    PodTerm,
     Requirement,
     Selector,
     SpecError,
-    Spread,
     Toleration,
     label_selector,
     mapping,
-    node_term,
-    node_terms,
-    pod_term,
     sequence,
-    spread,
     string_map,
-    tolerations,
 )
 
-ResourceList = Dict[str, Quantity]
-HostPort = Tuple[str, str, int]
-EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, never listened on
-
-# For scoring only, the scheduler counts a container that asks for nothing with these.
-_SCORED_CPU = Quantity(100 * quantities.MILLI_IN_NANO)
-_SCORED_MEMORY = Quantity(200 * 2**20 * quantities.NANO)
-
-_SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
-_DEFAULT_SCHEDULER = "default-scheduler"
-# Added to every pod by admission; they say nothing about where a pod may be placed first.
-_ADMISSION_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _DAEMON_TOLERATIONS = (
     Toleration("node.kubernetes.io/not-ready", "Exists", "", "NoExecute"),
     Toleration("node.kubernetes.io/unreachable", "Exists", "", "NoExecute"),
@@ -64,54 +47,12 @@ _HOOKS = {
 
 
 @dataclass(frozen=True)
-class Pod:
-    """What decides where a pod may be placed. Equal pods are interchangeable."""
-
-    namespace: str
-    labels: Tuple[Tuple[str, str], ...] = ()
-    requests: Tuple[Tuple[str, int], ...] = ()
-    scored: Tuple[int, int] = (0, 0)
-    node_name: str = ""
-    node_selector: Tuple[Tuple[str, str], ...] = ()
-    node_terms: Optional[Tuple[NodeTerm, ...]] = None
-    preferred_nodes: Tuple[Tuple[int, NodeTerm], ...] = ()
-    tolerations: Tuple[Toleration, ...] = ()
-    host_ports: FrozenSet[HostPort] = frozenset()
-    affinity: Tuple[PodTerm, ...] = ()
-    anti_affinity: Tuple[PodTerm, ...] = ()
-    preferred_affinity: Tuple[PodTerm, ...] = ()
-    preferred_anti_affinity: Tuple[PodTerm, ...] = ()
-    spreads: Tuple[Spread, ...] = ()
-    default_spread: Selector = NOTHING
-    claims: Tuple[str, ...] = ()
-    images: Tuple[str, ...] = ()
-    image_volumes: Tuple[str, ...] = ()
-    priority: int = 0
-
-    @property
-    def label_map(self) -> Dict[str, str]:
-        return dict(self.labels)
-
-    @property
-    def request_map(self) -> Dict[str, int]:
-        return dict(self.requests)
-
-
-@dataclass(frozen=True)
-class Existing:
-    """A pod that a cluster runs on a node already."""
-
-    name: str
-    node: str
-    pod: Pod
-    owner_kind: str = ""
-    owner_name: str = ""
-    terminating: bool = False
-
-
-@dataclass(frozen=True)
 class Workload:
-    """An object of a manifest that makes pods."""
+    """An object of a manifest that makes pods.
+
+    ``refused`` is why the API server takes none of its pods in. ``maximum`` is the most that its autoscaler makes of
+    it. ``indexed`` are its pods where each differs; ``present`` the claims of its own that are there already.
+    """
 
     kind: str
     namespace: str
@@ -121,6 +62,15 @@ class Workload:
     hook: str = ""
     autoscaled: bool = False
     claim_templates: Tuple[str, ...] = ()
+    maximum: int = 0
+    refused: str = ""
+    charge: Optional[Charge] = None
+    # Most pods more, and most less, while it is updated: numbers or percentages, as they stand.
+    surge: str = "0"
+    unavailable: str = "0"
+    indexed: Tuple[Pod, ...] = ()
+    ephemeral: Tuple[str, ...] = ()
+    present: FrozenSet[str] = frozenset()
 
     @property
     def title(self) -> str:
@@ -131,21 +81,19 @@ class Workload:
         return self.kind == "DaemonSet"
 
     def pod_at(self, index: int) -> Pod:
-        """The pod of that number; those of a StatefulSet have claims of their own."""
-        if not self.claim_templates:
-            return self.pod
-        own = tuple(f"{template}-{self.name}-{index}" for template in self.claim_templates)
-        return replace(self.pod, claims=self.pod.claims + own)
+        """The pod of that number. Claims of its own that are not there yet are alike, so they share a name."""
+        pod = self.indexed[index] if index < len(self.indexed) else self.pod
+        own = []
+        for template in self.claim_templates:
+            name = f"{template}-{self.name}-{index}"
+            own.append(name if name in self.present else fresh_claim(template, self.name))
+        own += [fresh_claim(volume, self.name) for volume in self.ephemeral]
+        return replace(pod, claims=pod.claims + tuple(own)) if own else pod
 
 
-@dataclass
-class Admission:
-    """What the API server adds to a pod when it takes it in, as far as it is known."""
-
-    priority_classes: Dict[str, int] = field(default_factory=dict)
-    default_priority: int = 0
-    runtime_classes: Dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    limit_ranges: Dict[str, List[Mapping[str, Any]]] = field(default_factory=dict)
+def fresh_claim(template: str, name: str) -> str:
+    """The name that stands for the claims that each pod of a workload gets for itself."""
+    return f"{template}-{name}/*"
 
 
 @dataclass
@@ -159,11 +107,23 @@ class Manifest:
     @property
     def claim_names(self) -> List[str]:
         """Every claim that a pod mounts, as ``namespace/name``."""
-        names = []
+        names: Set[str] = set()
         for workload in self.workloads:
-            for index in range(max(1, workload.count if workload.claim_templates else 1)):
-                names += [f"{workload.namespace}/{claim}" for claim in workload.pod_at(index).claims]
-        return sorted(set(names))
+            for index in range(max(1, workload.count) if workload.claim_templates else 1):
+                names.update(f"{workload.namespace}/{claim}" for claim in workload.pod_at(index).claims)
+        return sorted(names)
+
+    def found_claims(self, known: FrozenSet[str]) -> None:
+        """Say which claims, as ``namespace/name``, are there already."""
+        for number, workload in enumerate(self.workloads):
+            if workload.claim_templates:
+                own = (
+                    f"{template}-{workload.name}-{index}"
+                    for template in workload.claim_templates
+                    for index in range(max(workload.count, workload.maximum))
+                )
+                present = frozenset(name for name in own if f"{workload.namespace}/{name}" in known)
+                self.workloads[number] = replace(workload, present=present)
 
 
 def load_documents(text: str) -> List[Mapping[str, Any]]:
@@ -195,23 +155,27 @@ def load_documents(text: str) -> List[Mapping[str, Any]]:
     return documents
 
 
-def admission_from(documents: Iterable[Mapping[str, Any]]) -> Admission:
-    """Collect priority classes, runtime classes and limit ranges from objects of any source."""
-    admission = Admission()
-    for document in documents:
-        kind = document.get("kind")
-        metadata = document.get("metadata") or {}
-        name = str(metadata.get("name", ""))
-        if kind == "PriorityClass":
-            admission.priority_classes[name] = int(document.get("value") or 0)
-            if document.get("globalDefault"):
-                admission.default_priority = int(document.get("value") or 0)
-        elif kind == "RuntimeClass":
-            admission.runtime_classes[name] = document
-        elif kind == "LimitRange":
-            namespace = str(metadata.get("namespace") or "")
-            admission.limit_ranges.setdefault(namespace, []).append(document)
-    return admission
+# Labels that differ from pod to pod of one workload; they are put on where something asks for them.
+_INDEX_LABELS = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index")
+# Stands for the hash of a template: the same for all pods of a manifest's workload.
+_REVISION = "this-revision"
+
+
+def _controller_labels(kind: str, name: str) -> Dict[str, str]:
+    """The labels that a controller puts on the pods that it makes."""
+    if kind == "Deployment":
+        return {"pod-template-hash": _REVISION}
+    if kind in ("StatefulSet", "DaemonSet"):
+        return {"controller-revision-hash": _REVISION}
+    if kind in ("Job", "CronJob"):
+        uid = f"uid-of-{name}"
+        return {
+            "batch.kubernetes.io/job-name": name,
+            "job-name": name,
+            "batch.kubernetes.io/controller-uid": uid,
+            "controller-uid": uid,
+        }
+    return {}
 
 
 def read_manifest(
@@ -241,38 +205,158 @@ def read_manifest(
         hook, wanted = _hook(metadata)
         if not wanted:
             continue
-        template_metadata = metadata if kind == "Pod" else mapping(template.get("metadata"), thing, template_field)
-        labels = dict(string_map(template_metadata.get("labels"), thing, f"{template_field}.metadata.labels"))
-        autoscaled = False
+        check_fields(kind, document, thing)
+        maximum, autoscaled = count, False
         if (kind, where, name) in scalers:
             low, high = scalers[(kind, where, name)]
-            count, autoscaled = min(max(count, low), high), True
-        own = _own_selector(kind, document, labels, thing, services.get(where, []))
-        pod, notes = read_pod(
-            mapping(template.get("spec"), thing, f"{template_field}.spec"),
-            where,
-            labels,
-            thing,
-            f"{template_field}.spec" if template_field else "spec",
-            admission,
-            default_spread=own,
-        )
-        if kind == "DaemonSet":
-            extra = _DAEMON_TOLERATIONS + ((_NETWORK_TOLERATION,) if _host_network(template) else ())
-            pod = replace(pod, tolerations=pod.tolerations + extra)
-        claim_templates: Tuple[str, ...] = ()
-        if kind == "StatefulSet":
-            spec = mapping(document.get("spec"), thing, "spec")
-            entries = sequence(spec.get("volumeClaimTemplates"), thing, "spec.volumeClaimTemplates")
-            claim_templates = tuple(str((entry.get("metadata") or {}).get("name", "")) for entry in entries)
-            pod = replace(pod, claims=tuple(claim for claim in pod.claims if claim not in claim_templates))
-            for entry in entries:
-                for index in range(count):
-                    claim = f"{(entry.get('metadata') or {}).get('name', '')}-{name}-{index}"
-                    manifest.claims.setdefault(f"{where}/{claim}", entry)
-        manifest.not_modelled += [f"{thing}: {note}" for note in notes]
-        manifest.workloads.append(Workload(kind, where, name, count, pod, hook, autoscaled, claim_templates))
+            count, maximum, autoscaled = min(max(count, low), high), high, True
+        reader = _WorkloadReader(kind, where, name, document, template, template_field, admission)
+        workload = reader.read(services.get(where, []), count)
+        manifest.not_modelled += [f"{thing}: {note}" for note in reader.notes]
+        manifest.claims.update(reader.claims)
+        surge, unavailable = _update_of(kind, document, thing)
+        workload = replace(workload, hook=hook, autoscaled=autoscaled, maximum=maximum)
+        manifest.workloads.append(replace(workload, surge=surge, unavailable=unavailable))
     return manifest
+
+
+class _WorkloadReader:
+    """Reads one object that makes pods."""
+
+    def __init__(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        document: Mapping[str, Any],
+        template: Mapping[str, Any],
+        field_name: str,
+        admission: Admission,
+    ) -> None:
+        self._kind, self._namespace, self._name = kind, namespace, name
+        self._document, self._template, self._field = document, template, field_name
+        self._admission = admission
+        self._thing = f"{kind} {namespace}/{name}"
+        self.claims: Dict[str, Mapping[str, Any]] = {}
+        self.notes: List[str] = []
+
+    def read(self, services: List[Mapping[str, str]], count: int) -> Workload:
+        """The workload with its pods."""
+        kind, thing = self._kind, self._thing
+        metadata = self._template.get("metadata")
+        if kind != "Pod":
+            metadata = mapping(metadata, thing, f"{self._field}.metadata")
+        labels = dict(string_map((metadata or {}).get("labels"), thing, self._at("metadata.labels")))
+        self._check_selector(labels)
+        labels.update(_controller_labels(kind, self._name))
+        own = _own_selector(kind, self._document, labels, thing, services)
+        spec = mapping(self._template.get("spec"), thing, self._at("spec"))
+        read = read_pod(spec, self._namespace, labels, thing, self._at("spec"), self._admission, default_spread=own)
+        self.notes = read.notes
+        pods = [self._finish(read.pod, spec)]
+        if kind == "StatefulSet" and any(label in str(spec) for label in _INDEX_LABELS):
+            pods = []
+            for index in range(count):
+                named = {**labels, _INDEX_LABELS[0]: f"{self._name}-{index}", _INDEX_LABELS[1]: str(index)}
+                one = read_pod(
+                    spec, self._namespace, named, thing, self._at("spec"), self._admission, default_spread=own
+                )
+                pods.append(self._finish(one.pod, spec))
+            pods = pods or [self._finish(read.pod, spec)]
+        templates = self._claim_templates()
+        ephemeral = self._ephemeral(spec)
+        return Workload(
+            kind=kind,
+            namespace=self._namespace,
+            name=self._name,
+            count=count,
+            pod=pods[0],
+            claim_templates=templates,
+            ephemeral=ephemeral,
+            refused=read.refused,
+            charge=read.charge,
+            indexed=tuple(pods) if len(pods) > 1 else (),
+        )
+
+    def _at(self, field_name: str) -> str:
+        return f"{self._field}.{field_name}" if self._field else field_name
+
+    def _check_selector(self, labels: Mapping[str, str]) -> None:
+        """The API server refuses a workload whose selector does not match the labels of its template."""
+        if self._kind not in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"):
+            return
+        spec = mapping(self._document.get("spec"), self._thing, "spec")
+        if spec.get("selector") is None:
+            return
+        if not label_selector(spec["selector"], self._thing, "spec.selector").matches(labels):
+            raise SpecError(
+                f"{self._thing}: {self._field}.metadata.labels: Invalid value: {dict(labels)}:"
+                " `selector` does not match template `labels`"
+            )
+
+    def _finish(self, pod: Pod, spec: Mapping[str, Any]) -> Pod:
+        if self._kind == "DaemonSet":
+            extra = _DAEMON_TOLERATIONS + ((_NETWORK_TOLERATION,) if spec.get("hostNetwork") else ())
+            pod = replace(pod, tolerations=pod.tolerations + extra)
+        templates = self._claim_template_names()
+        if templates:
+            # The name of a claim template stands for the claim of the pod's own.
+            pod = replace(pod, claims=tuple(claim for claim in pod.claims if claim not in templates))
+        return pod
+
+    def _entries(self) -> List[Any]:
+        if self._kind != "StatefulSet":
+            return []
+        spec = mapping(self._document.get("spec"), self._thing, "spec")
+        return sequence(spec.get("volumeClaimTemplates"), self._thing, "spec.volumeClaimTemplates")
+
+    def _claim_template_names(self) -> Tuple[str, ...]:
+        return tuple(str((entry.get("metadata") or {}).get("name", "")) for entry in self._entries())
+
+    def _claim_templates(self) -> Tuple[str, ...]:
+        names = self._claim_template_names()
+        for name, entry in zip(names, self._entries()):
+            self.claims[f"{self._namespace}/{fresh_claim(name, self._name)}"] = entry
+        return names
+
+    def _ephemeral(self, spec: Mapping[str, Any]) -> Tuple[str, ...]:
+        names = []
+        for index, volume in enumerate(sequence(spec.get("volumes"), self._thing, self._at("spec.volumes"))):
+            if volume.get("ephemeral"):
+                name = str(volume.get("name") or index)
+                at = self._at(f"spec.volumes[{index}].ephemeral")
+                template = mapping(volume["ephemeral"], self._thing, at).get("volumeClaimTemplate")
+                self.claims[f"{self._namespace}/{fresh_claim(name, self._name)}"] = mapping(template, self._thing, at)
+                names.append(name)
+        return tuple(names)
+
+
+def _update_of(kind: str, document: Mapping[str, Any], thing: str) -> Tuple[str, str]:
+    """How many pods more and less than asked there may be during an update."""
+    spec = mapping(document.get("spec"), thing, "spec")
+    at = "spec.strategy" if kind == "Deployment" else "spec.updateStrategy"
+    if kind not in ("Deployment", "DaemonSet", "StatefulSet"):
+        return "0", "0"
+    strategy = mapping(spec.get(at[5:]), thing, at)
+    if (strategy.get("type") or "RollingUpdate") != "RollingUpdate":
+        return "0", "100%"
+    rolling = mapping(strategy.get("rollingUpdate"), thing, f"{at}.rollingUpdate")
+    defaults = {"Deployment": ("25%", "25%"), "DaemonSet": ("0", "1"), "StatefulSet": ("0", "1")}[kind]
+    found = []
+    for name, default in (("maxSurge", defaults[0]), ("maxUnavailable", defaults[1])):
+        value = default if kind == "StatefulSet" or rolling.get(name) is None else str(rolling[name])
+        if not re.match(r"[0-9]+%?\Z", value):
+            raise SpecError(f"{thing}: {at}.rollingUpdate.{name}: {value!r} is neither a whole number nor a percentage")
+        found.append(value)
+    return found[0], found[1]
+
+
+def share_of(text: str, count: int, *, up: bool) -> int:
+    """A number, or a percentage of ``count`` rounded up or down."""
+    if not text.endswith("%"):
+        return int(text)
+    part = int(text[:-1]) * count
+    return -(-part // 100) if up else part // 100
 
 
 def _template(kind: str, document: Mapping[str, Any], thing: str) -> Optional[Tuple[Mapping[str, Any], str, int]]:
@@ -363,337 +447,6 @@ def _own_selector(
     if kind in ("Deployment", "ReplicaSet", "StatefulSet"):
         spec = mapping(document.get("spec"), thing, "spec")
         own += label_selector(spec.get("selector"), thing, "spec.selector").requirements
+        if kind == "Deployment":
+            own += (Requirement("pod-template-hash", "In", (_REVISION,)),)
     return Selector(own) if own else NOTHING
-
-
-def _host_network(template: Mapping[str, Any]) -> bool:
-    return bool((template.get("spec") or {}).get("hostNetwork"))
-
-
-def read_pod(
-    spec: Mapping[str, Any],
-    namespace: str,
-    labels: Mapping[str, str],
-    thing: str,
-    where: str = "spec",
-    admission: Optional[Admission] = None,
-    *,
-    default_spread: Selector = NOTHING,
-) -> Tuple[Pod, List[str]]:
-    """Read a pod's spec as it is after defaulting and admission; also say what in it is not modelled."""
-    admission = admission or Admission()
-    notes: List[str] = []
-    overhead = spec.get("overhead")
-    node_selector = dict(string_map(spec.get("nodeSelector"), thing, f"{where}.nodeSelector"))
-    accepted = tolerations(spec.get("tolerations"), thing, f"{where}.tolerations")
-    runtime_name = spec.get("runtimeClassName")
-    if runtime_name:
-        runtime = admission.runtime_classes.get(str(runtime_name))
-        if runtime is None:
-            notes.append(f"RuntimeClass {runtime_name}: not found, so its overhead and nodes are not known")
-        else:
-            overhead = overhead or (runtime.get("overhead") or {}).get("podFixed")
-            scheduling = runtime.get("scheduling") or {}
-            node_selector.update(scheduling.get("nodeSelector") or {})
-            accepted += tolerations(scheduling.get("tolerations"), thing, f"RuntimeClass {runtime_name} tolerations")
-    defaults, default_requests = _limit_defaults(admission.limit_ranges.get(namespace, ()), thing)
-    containers = _containers(spec, "containers", thing, where, defaults, default_requests)
-    if not containers:
-        raise SpecError(f"{thing}: {where}.containers: Required value")
-    inits = _containers(spec, "initContainers", thing, where, defaults, default_requests)
-    level = _pod_level(spec, thing, where)
-    total = _total(containers, inits, level, quantities.resource_list(overhead, thing, f"{where}.overhead"))
-    scored = _total(
-        [(_scored(requests), sidecar) for requests, sidecar in containers],
-        [(_scored(requests), sidecar) for requests, sidecar in inits],
-        level,
-        quantities.resource_list(overhead, thing, f"{where}.overhead"),
-    )
-    affinity = mapping(spec.get("affinity"), thing, f"{where}.affinity")
-    node_affinity = mapping(affinity.get("nodeAffinity"), thing, f"{where}.affinity.nodeAffinity")
-    required = node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    required_terms: Optional[Tuple[NodeTerm, ...]] = None
-    required_field = f"{where}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
-    if required is not None:
-        entry = mapping(required, thing, required_field)
-        required_terms = node_terms(entry.get("nodeSelectorTerms"), thing, f"{required_field}.nodeSelectorTerms")
-        if not required_terms:
-            raise SpecError(f"{thing}: {required_field}.nodeSelectorTerms: Required value")
-    preferred_field = f"{where}.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
-    preferred = tuple(
-        (
-            int(item.get("weight") or 0),
-            node_term(item.get("preference"), thing, f"{preferred_field}[{index}].preference"),
-        )
-        for index, item in enumerate(
-            sequence(node_affinity.get("preferredDuringSchedulingIgnoredDuringExecution"), thing, preferred_field)
-        )
-    )
-    near, near_preferred = _pod_terms(affinity, "podAffinity", labels, namespace, thing, where)
-    away, away_preferred = _pod_terms(affinity, "podAntiAffinity", labels, namespace, thing, where)
-    spreads_field = f"{where}.topologySpreadConstraints"
-    spreads = tuple(
-        spread(item, labels, thing, f"{spreads_field}[{index}]")
-        for index, item in enumerate(sequence(spec.get("topologySpreadConstraints"), thing, spreads_field))
-    )
-    notes += _unknowns(spec)
-    pod = Pod(
-        namespace=namespace,
-        labels=tuple(sorted(labels.items())),
-        requests=tuple(sorted((name, quantities.whole_units(name, amount)) for name, amount in total.items())),
-        scored=(scored["cpu"].milli_value, scored["memory"].value),
-        node_name=str(spec.get("nodeName") or ""),
-        node_selector=tuple(sorted(node_selector.items())),
-        node_terms=required_terms,
-        preferred_nodes=preferred,
-        tolerations=tuple(
-            item
-            for item in accepted
-            if not (item.key in _ADMISSION_TOLERATIONS and item.operator == "Exists" and item.effect == "NoExecute")
-        ),
-        host_ports=_host_ports(spec, thing, where),
-        affinity=near,
-        anti_affinity=away,
-        preferred_affinity=near_preferred,
-        preferred_anti_affinity=away_preferred,
-        spreads=spreads,
-        default_spread=default_spread,
-        claims=_claims(spec),
-        images=tuple(
-            str(container.get("image") or "")
-            for group in ("initContainers", "containers")
-            for container in spec.get(group) or []
-        ),
-        priority=_priority(spec, admission, thing, where),
-    )
-    return pod, notes
-
-
-def _priority(spec: Mapping[str, Any], admission: Admission, thing: str, where: str) -> int:
-    if isinstance(spec.get("priority"), int):
-        return int(spec["priority"])
-    name = spec.get("priorityClassName")
-    if not name:
-        return admission.default_priority
-    if name in _SYSTEM_PRIORITIES:
-        return _SYSTEM_PRIORITIES[name]
-    if name not in admission.priority_classes:
-        raise SpecError(
-            f"{thing}: {where}.priorityClassName: no PriorityClass with name {name} was found;"
-            " create it, or take the name out of the values"
-        )
-    return admission.priority_classes[name]
-
-
-def _limit_defaults(
-    limit_ranges: Iterable[Mapping[str, Any]], thing: str
-) -> Tuple[Dict[str, Quantity], Dict[str, Quantity]]:
-    """What a namespace's limit ranges give to a container that says nothing: limits, and requests."""
-    limits: Dict[str, Quantity] = {}
-    requests: Dict[str, Quantity] = {}
-    for limit_range in limit_ranges:
-        for item in (limit_range.get("spec") or {}).get("limits") or []:
-            if item.get("type") != "Container":
-                continue
-            where = f"LimitRange {(limit_range.get('metadata') or {}).get('name', '')}"
-            default = quantities.resource_list(item.get("default"), thing, f"{where} default")
-            asked = quantities.resource_list(item.get("defaultRequest"), thing, f"{where} defaultRequest")
-            upper = quantities.resource_list(item.get("max"), thing, f"{where} max")
-            for name, amount in upper.items():
-                default.setdefault(name, amount)
-            for name, amount in default.items():
-                limits.setdefault(name, amount)
-                asked.setdefault(name, amount)
-            for name, amount in asked.items():
-                requests.setdefault(name, amount)
-    return limits, requests
-
-
-def _containers(
-    spec: Mapping[str, Any],
-    group: str,
-    thing: str,
-    where: str,
-    defaults: Mapping[str, Quantity],
-    default_requests: Mapping[str, Quantity],
-) -> List[Tuple[ResourceList, bool]]:
-    """The requests of each container after defaulting, and whether it is a sidecar."""
-    result = []
-    for index, item in enumerate(sequence(spec.get(group), thing, f"{where}.{group}")):
-        container = mapping(item, thing, f"{where}.{group}[{index}]")
-        name = container.get("name")
-        at = f"{where}.{group}[{name if name else index}].resources"
-        resources = mapping(container.get("resources"), thing, at)
-        limits = quantities.resource_list(resources.get("limits"), thing, f"{at}.limits")
-        requests = quantities.resource_list(resources.get("requests"), thing, f"{at}.requests")
-        for resource, amount in limits.items():
-            requests.setdefault(resource, amount)
-        for resource, amount in default_requests.items():
-            requests.setdefault(resource, amount)
-        for resource, amount in defaults.items():
-            limits.setdefault(resource, amount)
-        _check(requests, limits, thing, at)
-        result.append((requests, container.get("restartPolicy") == "Always"))
-    return result
-
-
-def _check(requests: ResourceList, limits: ResourceList, thing: str, at: str) -> None:
-    """Refuse what the API server refuses."""
-    for name, amount in requests.items():
-        limit = limits.get(name)
-        if quantities.is_extended(name):
-            if amount.nanos % quantities.NANO:
-                raise SpecError(f"{thing}: {at}.requests.{name}: must be an integer; ask for whole devices")
-            if limit is None:
-                raise SpecError(f"{thing}: {at}.limits.{name}: Limit must be set for non overcommitable resources")
-            if limit != amount:
-                raise SpecError(f"{thing}: {at}.requests.{name}: must be equal to {name} limit")
-        elif limit is not None and amount > limit:
-            raise SpecError(f"{thing}: {at}.requests.{name}: must be less than or equal to {name} limit")
-
-
-def _pod_level(spec: Mapping[str, Any], thing: str, where: str) -> ResourceList:
-    resources = mapping(spec.get("resources"), thing, f"{where}.resources")
-    requests = quantities.resource_list(resources.get("requests"), thing, f"{where}.resources.requests")
-    limits = quantities.resource_list(resources.get("limits"), thing, f"{where}.resources.limits")
-    for name, amount in limits.items():
-        requests.setdefault(name, amount)
-    return {
-        name: amount for name, amount in requests.items() if name in ("cpu", "memory") or name.startswith("hugepages-")
-    }
-
-
-def _scored(requests: ResourceList) -> ResourceList:
-    return {"cpu": _SCORED_CPU, "memory": _SCORED_MEMORY, **requests}
-
-
-def _total(
-    containers: Sequence[Tuple[ResourceList, bool]],
-    inits: Sequence[Tuple[ResourceList, bool]],
-    level: ResourceList,
-    overhead: ResourceList,
-) -> ResourceList:
-    """The requests of a pod: containers and sidecars together, or the largest moment of its start if that is more."""
-    running: ResourceList = {}
-    for requests, _sidecar in containers:
-        _add(running, requests)
-    sidecars: ResourceList = {}
-    largest: ResourceList = {}
-    for requests, sidecar in inits:
-        moment = dict(requests)
-        if sidecar:
-            _add(running, requests)
-            _add(sidecars, requests)
-            moment = dict(sidecars)
-        else:
-            _add(moment, sidecars)
-        _raise_to(largest, moment)
-    _raise_to(running, largest)
-    running.update(level)
-    _add(running, overhead)
-    return running
-
-
-def _add(total: ResourceList, more: Mapping[str, Quantity]) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, quantities.ZERO) + amount
-
-
-def _raise_to(total: ResourceList, other: Mapping[str, Quantity]) -> None:
-    for name, amount in other.items():
-        total[name] = max(total.get(name, quantities.ZERO), amount)
-
-
-def _host_ports(spec: Mapping[str, Any], thing: str, where: str) -> FrozenSet[HostPort]:
-    ports = set()
-    shared = bool(spec.get("hostNetwork"))
-    for group in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(group) or []):
-            if group == "initContainers" and container.get("restartPolicy") != "Always":
-                continue
-            at = f"{where}.{group}[{index}].ports"
-            for port in sequence(container.get("ports"), thing, at):
-                number = port.get("hostPort") or (port.get("containerPort") if shared else 0)
-                if number:
-                    ports.add(
-                        (str(port.get("protocol") or "TCP"), str(port.get("hostIP") or EVERY_ADDRESS), int(number))
-                    )
-    return frozenset(ports)
-
-
-def _pod_terms(
-    affinity: Mapping[str, Any], kind: str, labels: Mapping[str, str], namespace: str, thing: str, where: str
-) -> Tuple[Tuple[PodTerm, ...], Tuple[PodTerm, ...]]:
-    entry = mapping(affinity.get(kind), thing, f"{where}.affinity.{kind}")
-    hard = f"{where}.affinity.{kind}.requiredDuringSchedulingIgnoredDuringExecution"
-    soft = f"{where}.affinity.{kind}.preferredDuringSchedulingIgnoredDuringExecution"
-    required = tuple(
-        pod_term(item, labels, namespace, thing, f"{hard}[{index}]")
-        for index, item in enumerate(sequence(entry.get("requiredDuringSchedulingIgnoredDuringExecution"), thing, hard))
-    )
-    preferred = tuple(
-        pod_term(
-            item.get("podAffinityTerm"),
-            labels,
-            namespace,
-            thing,
-            f"{soft}[{index}].podAffinityTerm",
-            int(item.get("weight") or 0),
-        )
-        for index, item in enumerate(
-            sequence(entry.get("preferredDuringSchedulingIgnoredDuringExecution"), thing, soft)
-        )
-    )
-    return required, preferred
-
-
-def _claims(spec: Mapping[str, Any]) -> Tuple[str, ...]:
-    names = []
-    for volume in spec.get("volumes") or []:
-        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        if claim:
-            names.append(str(claim))
-    return tuple(names)
-
-
-def _unknowns(spec: Mapping[str, Any]) -> List[str]:
-    """What a pod's spec asks for that is not modelled, in words."""
-    notes = []
-    scheduler = spec.get("schedulerName")
-    if scheduler and scheduler != _DEFAULT_SCHEDULER:
-        notes.append(f"schedulerName {scheduler}: placed by another scheduler")
-    if spec.get("resourceClaims"):
-        notes.append("resourceClaims: devices asked by claim (DRA)")
-    if spec.get("schedulingGates"):
-        notes.append("schedulingGates: not placed before its gates are lifted")
-    if spec.get("workloadRef") or spec.get("schedulingGroup"):
-        notes.append("a group that is scheduled together")
-    for volume in spec.get("volumes") or []:
-        if volume.get("ephemeral"):
-            notes.append(f"volume {volume.get('name')}: an ephemeral claim")
-        for kind in ("gcePersistentDisk", "awsElasticBlockStore", "azureDisk", "cinder", "rbd", "iscsi"):
-            if volume.get(kind):
-                notes.append(f"volume {volume.get('name')}: {kind}")
-    return notes
-
-
-def read_existing(document: Mapping[str, Any]) -> Optional[Existing]:
-    """Read a pod of a cluster. One that has no node, or has ended, takes no room and is None."""
-    metadata = document.get("metadata") or {}
-    spec = document.get("spec") or {}
-    status = document.get("status") or {}
-    node = spec.get("nodeName")
-    if not node or status.get("phase") in ("Succeeded", "Failed"):
-        return None
-    namespace, name = str(metadata.get("namespace") or "default"), str(metadata.get("name") or "")
-    labels = metadata.get("labels") or {}
-    pod, _notes = read_pod({**spec, "nodeName": ""}, namespace, labels, f"Pod {namespace}/{name}")
-    owner: Mapping[str, Any] = next(
-        (item for item in metadata.get("ownerReferences") or [] if item.get("controller")), {}
-    )
-    kind, owner_name = str(owner.get("kind") or ""), str(owner.get("name") or "")
-    if kind == "ReplicaSet" and labels.get("pod-template-hash"):
-        suffix = f"-{labels['pod-template-hash']}"
-        if owner_name.endswith(suffix):
-            kind, owner_name = "Deployment", owner_name[: -len(suffix)]
-    return Existing(name, str(node), pod, kind, owner_name, bool(metadata.get("deletionTimestamp")))

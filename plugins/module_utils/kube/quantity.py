@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Dict, Mapping, Tuple
 
@@ -15,6 +15,8 @@ MILLI_IN_NANO = 10**6
 
 _DECIMAL_SUFFIXES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY_SUFFIXES = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_DECIMAL_TEXT = {power: suffix for suffix, power in _DECIMAL_SUFFIXES.items()}
+_BINARY_TEXT = {0: "", **{power: suffix for suffix, power in _BINARY_SUFFIXES.items()}}
 _SUFFIX_LETTERS = frozenset("eEinumkKMGTP")
 _DIGITS = frozenset("0123456789")
 # Beyond this a power of ten can only be a mistake; the value saturates at the largest that the API can hold.
@@ -27,12 +29,28 @@ class QuantityError(ValueError):
 
 @dataclass(frozen=True, order=True)
 class Quantity:
-    """A quantity as a whole number of nano units."""
+    """A quantity as a whole number of nano units. ``binary`` is how it was written, and no part of its value."""
 
     nanos: int = 0
+    binary: bool = field(default=False, compare=False)
 
     def __add__(self, other: Quantity) -> Quantity:
-        return Quantity(self.nanos + other.nanos)
+        return Quantity(self.nanos + other.nanos, self.binary or (not self.nanos and other.binary))
+
+    def __str__(self) -> str:
+        """The canonical text, as ``String()`` in Go gives it for quantities that were not written with an exponent."""
+        sign, nanos = ("-" if self.nanos < 0 else ""), abs(self.nanos)
+        if not nanos:
+            return "0"
+        if self.binary and nanos >= 1024 * NANO and not nanos % NANO:
+            number, power = nanos // NANO, 0
+            while number % 1024 == 0 and power < 60:
+                number, power = number // 1024, power + 10
+            return f"{sign}{number}{_BINARY_TEXT[power]}"
+        power = -9
+        while nanos % 1000 == 0 and power < 18:
+            nanos, power = nanos // 1000, power + 3
+        return f"{sign}{nanos}{_DECIMAL_TEXT[power]}"
 
     @property
     def value(self) -> int:
@@ -46,7 +64,7 @@ class Quantity:
 
     def rounded_to_milli(self) -> Quantity:
         """What the API server stores for a resource list: nothing finer than a thousandth."""
-        return Quantity(_round_away(self.nanos, MILLI_IN_NANO) * MILLI_IN_NANO)
+        return Quantity(_round_away(self.nanos, MILLI_IN_NANO) * MILLI_IN_NANO, self.binary)
 
 
 ZERO = Quantity(0)
@@ -96,7 +114,7 @@ def parse(text: str) -> Quantity:
     nanos = -(-amount.numerator * NANO // amount.denominator)
     if binary:
         nanos = min(nanos, MAX_INT64 * NANO)
-    return Quantity(-nanos if negative else nanos)
+    return Quantity(-nanos if negative else nanos, binary)
 
 
 def _exponent(text: str, suffix: str) -> int:
@@ -149,6 +167,11 @@ def whole_units(name: str, quantity: Quantity) -> int:
 def is_extended(name: str) -> bool:
     """Whether a resource is an extended one, such as ``nvidia.com/gpu``: whole and never over-committed."""
     return "/" in name and "kubernetes.io/" not in name and not name.startswith("requests.")
+
+
+def is_huge_page(name: str) -> bool:
+    """Whether a resource is pages of a size, such as ``hugepages-2Mi``."""
+    return name.startswith("hugepages-")
 
 
 def text_of(name: str, amount: int) -> str:

@@ -12,7 +12,10 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube import bulk, pr
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
 from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import NOT_NAMED, Cluster
 from ansible_collections.airgap.speech.plugins.module_utils.kube.orders import Outcomes, Path, Search
-from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Existing, Pod, Workload
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Workload
+from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing, Pod
+from ansible_collections.airgap.speech.plugins.module_utils.kube.quota import Quotas
+from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import NOTHING, PodTerm, Requirement, Selector
 from ansible_collections.airgap.speech.plugins.module_utils.kube.volumes import Undo
 
 FITS = "fits"
@@ -79,11 +82,40 @@ _SET_BY_CONTROLLERS = frozenset(
 )
 
 
-def _bare(pod: Pod, templates: Sequence[str] = ()) -> Pod:
-    """A pod without what controllers and admission add to it."""
-    claims = sorted(claim for claim in pod.claims if not any(claim.startswith(f"{name}-") for name in templates))
-    labels = tuple(item for item in pod.labels if item[0] not in _SET_BY_CONTROLLERS)
-    return replace(pod, labels=labels, claims=tuple(claims), default_spread=Pod("").default_spread)
+def _bare(pod: Pod, workload: Workload) -> Pod:
+    """A pod without what controllers and admission add to it, to compare it with another of the same workload."""
+    own = tuple(f"{name}-" for name in workload.claim_templates)
+    mine = tuple(f"-{name}" for name in workload.ephemeral)
+    claims = sorted(
+        claim for claim in pod.claims if not (own and claim.startswith(own)) and not (mine and claim.endswith(mine))
+    )
+
+    def bare(term: PodTerm) -> PodTerm:
+        return replace(term, selector=_bare_selector(term.selector))
+
+    return replace(
+        pod,
+        labels=tuple(item for item in pod.labels if item[0] not in _SET_BY_CONTROLLERS),
+        claims=tuple(claims),
+        default_spread=NOTHING,
+        affinity=tuple(bare(term) for term in pod.affinity),
+        anti_affinity=tuple(bare(term) for term in pod.anti_affinity),
+        preferred_affinity=tuple(bare(term) for term in pod.preferred_affinity),
+        preferred_anti_affinity=tuple(bare(term) for term in pod.preferred_anti_affinity),
+        spreads=tuple(replace(item, selector=_bare_selector(item.selector)) for item in pod.spreads),
+        # What a kubelet's node has set, and what bears on the node only.
+        image_volumes=(),
+    )
+
+
+def _bare_selector(selector: Selector) -> Selector:
+    """A selector without the values of labels that controllers set, which matchLabelKeys puts in."""
+    kept = {
+        Requirement(item.key, item.operator) if item.key in _SET_BY_CONTROLLERS else item
+        for item in selector.requirements
+    }
+    ordered = sorted(kept, key=lambda item: (item.key, item.operator, item.values))
+    return Selector(tuple(ordered), selector.nothing)
 
 
 def split_existing(
@@ -110,7 +142,7 @@ def split_existing(
         if owner.daemon or owner.hook or item.terminating or owner.kind in ("Job", "CronJob"):
             continue
         room = owner.autoscaled or len(kept.get(owner.title, ())) < owner.count
-        if room and _bare(item.pod, owner.claim_templates) == _bare(owner.pod, owner.claim_templates):
+        if room and _bare(item.pod, owner) == _bare(owner.pod, owner):
             kept.setdefault(owner.title, []).append(item)
     return others, kept
 
@@ -123,9 +155,17 @@ def queue(workloads: Sequence[Workload]) -> List[Workload]:
 class Simulation:
     """Places the pods of workloads on a cluster, in one order of ties after the other."""
 
-    def __init__(self, cluster: Cluster, workloads: Sequence[Workload], *, exact_scores: bool = True) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        workloads: Sequence[Workload],
+        *,
+        exact_scores: bool = True,
+        quotas: Optional[Quotas] = None,
+    ) -> None:
         self.cluster = cluster
         self.workloads = list(workloads)
+        self.quotas = quotas or Quotas(())
         self.large = len(cluster.nodes) >= _SAMPLED_NODES
         self.exact = exact_scores and not self.large
         self.not_modelled: List[str] = []
@@ -144,13 +184,16 @@ class Simulation:
         main = [workload for workload in self.workloads if not workload.hook]
         waiting = [workload for workload in queue(main) if not workload.daemon]
         self._keep(waiting, kept)
+        self._run_hooks([hook for hook in hooks if hook.hook == "before"])
+        admitted = self._admit([workload for workload in main if not workload.daemon], kept)
         for workload in waiting:
             if not workload.pod.node_name:
-                for index in range(len(kept.get(workload.title, ())), workload.count):
+                here = len(kept.get(workload.title, ()))
+                for index in range(here, here + admitted[workload.title]):
                     self._owners.append(workload)
                     self._queue.append(self.cluster.intern(workload.pod_at(index)))
-        self._run_named([workload for workload in main if workload.pod.node_name and not workload.daemon])
-        self._run_hooks([hook for hook in hooks if hook.hook == "before"])
+        named = [workload for workload in main if workload.pod.node_name and not workload.daemon]
+        self._run_named([(workload, admitted[workload.title]) for workload in named])
         self._run_daemons(queue([workload for workload in main if workload.daemon]))
         blocked = list(self.shortfalls)
         verdict, orders, exhaustive = self._place_queue()
@@ -158,11 +201,10 @@ class Simulation:
         self._run_hooks([hook for hook in hooks if hook.hook == "after"])
         if blocked or (verdict == FITS and self.shortfalls):
             verdict = DOES_NOT_FIT
-        named = sum(workload.count for workload in waiting if workload.pod.node_name)
         return Verdict(
             verdict=verdict,
             nodes=len(self.cluster.nodes),
-            pods=len(self._queue) + self._kept + self._daemon_pods + named,
+            pods=self._daemon_pods + sum(max(item.count, len(kept.get(item.title, ()))) for item in waiting),
             kept=self._kept,
             placements={name: sorted(pods) for name, pods in sorted(self._placements.items())},
             shortfalls=self.shortfalls,
@@ -186,16 +228,37 @@ class Simulation:
                     self._note(workload.title, index)
                     self._kept += 1
 
-    def _run_named(self, workloads: Sequence[Workload]) -> None:
-        """Pods that name their node go past the scheduler: the node's kubelet takes them in or refuses them."""
+    def _admit(self, workloads: Sequence[Workload], kept: Dict[str, List[Existing]]) -> Dict[str, int]:
+        """How many pods of each workload the API server takes in, in the order of the objects; tell what it refuses."""
+        result: Dict[str, int] = {}
         for workload in workloads:
+            wanted = max(0, workload.count - len(kept.get(workload.title, ())))
+            result[workload.title], refusal = self._admitted(workload, wanted)
+            if refusal:
+                pods = wanted - result[workload.title]
+                self.shortfalls.append(Shortfall(workload.title, pods, f"pods are forbidden: {refusal}"))
+        return result
+
+    def _admitted(self, workload: Workload, wanted: int) -> Tuple[int, str]:
+        if workload.refused and wanted:
+            return 0, workload.refused
+        if not any(quota.namespace == workload.namespace for quota in self.quotas.quotas):
+            return wanted, ""
+        for number in range(wanted):
+            refusal = self.quotas.admit(workload.namespace, workload.charge)
+            if refusal:
+                return number, refusal
+        return wanted, ""
+
+    def _run_named(self, workloads: Sequence[Tuple[Workload, int]]) -> None:
+        """Pods that name their node go past the scheduler: the node's kubelet takes them in or refuses them."""
+        for workload, count in workloads:
             class_id = self.cluster.intern(workload.pod)
             index = self.cluster.by_name.get(workload.pod.node_name)
-            missing = ""
-            for number in range(workload.count):
+            for number in range(count):
                 missing = self.cluster.refusal(class_id, index)
                 if missing or index is None:
-                    self.shortfalls.append(Shortfall(workload.title, workload.count - number, missing))
+                    self.shortfalls.append(Shortfall(workload.title, count - number, missing))
                     break
                 self.cluster.place(class_id, index)
                 self._note(workload.title, index)
@@ -206,10 +269,18 @@ class Simulation:
         waiting: List[Tuple[Workload, int]] = []
         for workload in daemons:
             pod = workload.pod
-            for index, (taint, affine) in enumerate(zip(cluster.blocking_taints(pod), cluster.node_affinity(pod))):
-                if affine and taint is None and pod.node_name in ("", cluster.nodes[index].name):
-                    waiting.append((workload, index))
-        self._daemon_pods = len(waiting)
+            taints, affine = cluster.blocking_taints(pod), cluster.node_affinity(pod)
+            wanted = [
+                index
+                for index, node in enumerate(cluster.nodes)
+                if affine[index] and taints[index] is None and pod.node_name in ("", node.name)
+            ]
+            self._daemon_pods += len(wanted)
+            count, refusal = self._admitted(workload, len(wanted))
+            if refusal:
+                refused = len(wanted) - count
+                self.shortfalls.append(Shortfall(workload.title, refused, f"pods are forbidden: {refusal}"))
+            waiting += [(workload, index) for index in wanted[:count]]
         failed: Dict[str, List[Tuple[str, ...]]] = {}
         while waiting:
             again: List[Tuple[Workload, int]] = []
@@ -232,7 +303,6 @@ class Simulation:
             counts = dict.fromkeys(entries[0], 1)
             if others:
                 counts[NOT_NAMED] = others
-            self._daemon_pods -= len(entries)
             self.shortfalls.append(Shortfall(title, len(entries), cluster.sentence(counts)))
 
     def _run_hooks(self, hooks: Sequence[Workload]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 from urllib.parse import quote
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import Node, read_node, split_cluster
-from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Existing, read_existing
+from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing, ExistingReader
 
 # get(path, query) answers with the decoded JSON of a GET request.
 Get = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
@@ -35,12 +35,13 @@ class Snapshot:
     pending: List[str] = field(default_factory=list)
     minor: Optional[int] = None
     objects: Dict[str, List[Mapping[str, Any]]] = field(default_factory=dict)
+    _reader: ExistingReader = field(default_factory=ExistingReader)
 
     def of(self, kind: str) -> List[Mapping[str, Any]]:
         return self.objects.get(kind, [])
 
     def add_pod(self, document: Mapping[str, Any]) -> None:
-        existing = read_existing(document)
+        existing = self._reader.read(document)
         metadata = document.get("metadata") or {}
         phase = (document.get("status") or {}).get("phase")
         if existing is not None:

@@ -249,25 +249,41 @@ def tolerations(value: Any, thing: str, field: str) -> Tuple[Toleration, ...]:
         key, text = str(entry.get("key") or ""), str(entry.get("value") or "")
         if operator not in ("Equal", "Exists"):
             raise SpecError(f"{thing}: {where}.operator: {operator!r} is none of Equal, Exists")
+        effect = str(entry.get("effect") or "")
+        if effect not in ("", "NoSchedule", "PreferNoSchedule", "NoExecute"):
+            raise SpecError(f"{thing}: {where}.effect: {effect!r} is none of NoSchedule, PreferNoSchedule, NoExecute")
+        if entry.get("tolerationSeconds") is not None and effect != "NoExecute":
+            raise SpecError(f"{thing}: {where}.effect: must be 'NoExecute' when `tolerationSeconds` is set")
         if not key and operator != "Exists":
             raise SpecError(f"{thing}: {where}.operator: operator must be Exists when key is empty")
         if text and operator == "Exists":
             raise SpecError(f"{thing}: {where}.value: value must be empty when operator is Exists")
-        result.append(Toleration(key, operator, text, str(entry.get("effect") or "")))
+        result.append(Toleration(key, operator, text, effect))
     return tuple(result)
 
 
-def pod_term(value: Any, labels: Labels, namespace: str, thing: str, field: str, weight: int = 0) -> PodTerm:
-    """Read a term of pod affinity. ``labels`` and ``namespace`` are those of the pod that carries it."""
+def pod_term(
+    value: Any, labels: Labels, namespace: str, thing: str, field: str, weight: int = 0, *, label_keys: bool = True
+) -> PodTerm:
+    """Read a term of pod affinity. ``labels`` and ``namespace`` are those of the pod that carries it.
+
+    Without ``label_keys``, ``matchLabelKeys`` and ``mismatchLabelKeys`` are left out, as older API servers do.
+    """
     entry = mapping(value, thing, field)
     key = str(entry.get("topologyKey") or "")
     if not key:
         raise SpecError(f"{thing}: {field}.topologyKey: Required value: can not be empty")
     selector = label_selector(entry.get("labelSelector"), thing, f"{field}.labelSelector")
-    wanted = [str(name) for name in sequence(entry.get("matchLabelKeys"), thing, f"{field}.matchLabelKeys")]
-    selector = selector.also({name: labels[name] for name in wanted if name in labels})
+    wanted = _label_keys(entry, thing, field)
     unwanted = [str(name) for name in sequence(entry.get("mismatchLabelKeys"), thing, f"{field}.mismatchLabelKeys")]
-    if unwanted and not selector.nothing:
+    both = sorted(set(wanted) & set(unwanted))
+    if both:
+        raise SpecError(
+            f"{thing}: {field}.matchLabelKeys: {both[0]}: exists in both matchLabelKeys and mismatchLabelKeys"
+        )
+    if label_keys:
+        selector = selector.also({name: labels[name] for name in wanted if name in labels})
+    if label_keys and unwanted and not selector.nothing:
         extra = tuple(Requirement(name, "NotIn", (labels[name],)) for name in unwanted if name in labels)
         selector = Selector(selector.requirements + extra)
     namespaces = frozenset(str(name) for name in sequence(entry.get("namespaces"), thing, f"{field}.namespaces"))
@@ -275,6 +291,15 @@ def pod_term(value: Any, labels: Labels, namespace: str, thing: str, field: str,
     if not namespaces and namespace_selector.nothing:
         namespaces = frozenset((namespace,))
     return PodTerm(selector, key, namespaces, namespace_selector, weight)
+
+
+def _label_keys(entry: Mapping[str, Any], thing: str, field: str) -> List[str]:
+    """The keys of ``matchLabelKeys``, none of which the selector may have too."""
+    keys = [str(name) for name in sequence(entry.get("matchLabelKeys"), thing, f"{field}.matchLabelKeys")]
+    selector = entry.get("labelSelector")
+    if keys and selector is None:
+        raise SpecError(f"{thing}: {field}.matchLabelKeys: must not be specified when labelSelector is not set")
+    return keys
 
 
 def spread(value: Any, labels: Labels, thing: str, field: str) -> Spread:
@@ -289,14 +314,23 @@ def spread(value: Any, labels: Labels, thing: str, field: str) -> Spread:
     if not key:
         raise SpecError(f"{thing}: {field}.topologyKey: Required value: can not be empty")
     selector = label_selector(entry.get("labelSelector"), thing, f"{field}.labelSelector")
-    wanted = [str(name) for name in sequence(entry.get("matchLabelKeys"), thing, f"{field}.matchLabelKeys")]
-    selector = selector.also({name: labels[name] for name in wanted if name in labels})
+    selector = selector.also({name: labels[name] for name in _label_keys(entry, thing, field) if name in labels})
+    least = entry.get("minDomains")
+    if least is not None and (isinstance(least, bool) or not isinstance(least, int) or least < 1):
+        raise SpecError(f"{thing}: {field}.minDomains: {least!r}: must be greater than 0")
+    if least is not None and action != "DoNotSchedule":
+        raise SpecError(
+            f"{thing}: {field}.minDomains: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
+        )
+    for policy in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
+        if entry.get(policy) not in (None, "Honor", "Ignore"):
+            raise SpecError(f"{thing}: {field}.{policy}: {entry[policy]!r} is none of Honor, Ignore")
     return Spread(
         max_skew=skew,
         topology_key=key,
         hard=action == "DoNotSchedule",
         selector=selector,
-        min_domains=int(entry.get("minDomains") or 1),
+        min_domains=least or 1,
         honor_affinity=entry.get("nodeAffinityPolicy") != "Ignore",
         honor_taints=entry.get("nodeTaintsPolicy") == "Honor",
     )

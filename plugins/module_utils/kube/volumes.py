@@ -21,12 +21,13 @@ Document = Mapping[str, Any]
 
 NO_VOLUME = "node(s) didn't find available persistent volumes to bind"
 NO_SPACE = "node(s) did not have enough free storage"
-VOLUME_GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 TOO_MANY_VOLUMES = "node(s) exceed max volume count"
 VOLUME_ZONE = "node(s) had no available volume zone"
 ONE_POD_ONLY = (
     "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
 )
+# Said of the pod, not of a node.
+UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
@@ -55,12 +56,13 @@ class Claim:
 
     ``volume`` is the one it is bound to. One that waits for its first pod takes the first of ``candidates`` that the
     pod's node reaches, or has one made by ``provisioner``, which then stays where the labels of ``keys`` are equal.
-    ``fresh`` stands for the claims that the pods of one workload get each for itself.
+    ``fresh`` stands for the claims that the pods of one workload get each for itself. The pods of one that is
+    ``unbound`` wait until the cluster has bound it.
     """
 
     key: str
     volume: Optional[Volume] = None
-    lost: bool = False
+    unbound: bool = False
     once: bool = False
     waits: bool = False
     candidates: Tuple[Volume, ...] = ()
@@ -110,6 +112,9 @@ class Volumes:
     def obstacle(self, claims: Sequence[Claim], index: int) -> Tuple[str, ...]:
         """Why these claims keep a pod off a node, in the order of the scheduler's plugins."""
         for claim in claims:
+            if claim.unbound:
+                return (UNBOUND,)
+        for claim in claims:
             if claim.once and self.users.get(claim.key):
                 return (ONE_POD_ONLY,)
         if self._limits and self._over_limit(claims, index):
@@ -127,8 +132,6 @@ class Volumes:
         return ()
 
     def _bind_reason(self, claim: Claim, index: int, chosen: List[str]) -> str:
-        if claim.lost:
-            return VOLUME_GONE
         bound = claim.volume or self._chosen.get(claim.key)
         if bound is not None:
             return "" if self._reaches(bound.terms, index) else self._words
@@ -359,8 +362,9 @@ class ClaimReader:
             self._read[name] = read_volume(self._volumes[name])
         return self._read[name]
 
-    def read(self, key: str, document: Optional[Document], fresh: bool = False) -> Tuple[Optional[Claim], str]:
-        """The claim, and what of it is not known; None where nothing is."""
+    def read(self, key: str, document: Optional[Document], *, planned: bool = False) -> Tuple[Optional[Claim], str]:
+        """The claim, and what of it is not known; None where nothing is. A ``planned`` one is still to be created."""
+        fresh = key.endswith("/*")
         if document is None:
             return None, f"PersistentVolumeClaim {key}: it is not there yet, so its volume's nodes are not known"
         spec = _spec(document)
@@ -376,6 +380,8 @@ class ClaimReader:
             known = f"PersistentVolumeClaim {key}: its StorageClass {class_name or '(default)'} was not found"
             return (Claim(key, once=once) if once else None), known
         if storage.get("volumeBindingMode") != "WaitForFirstConsumer":
+            if not planned:
+                return Claim(key, unbound=True), ""
             note = f"PersistentVolumeClaim {key}: not bound yet, and its volume decides where pods may run"
             return (Claim(key, once=once) if once else None), note
         provisioner = str(storage.get("provisioner") or "")

@@ -13,7 +13,8 @@ import yaml
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import assess, describe
 from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import read_pools
-from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Existing, load_documents, read_manifest
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents, read_manifest
+from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Snapshot
 
 CASES = yaml.safe_load((Path(__file__).parent / "scheduler_cases.yml").read_text())["cases"]
