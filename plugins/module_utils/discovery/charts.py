@@ -32,8 +32,8 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.render imp
     parsed,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import ImageRules, values_at
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import judge, upstream
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.walk import Walker
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import NO_TAG, judge, upstream
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.walk import ONLY_IF, Walker
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference, ReferenceInvalid
 
 try:
@@ -238,14 +238,13 @@ def _compare(
             why = "not rendered: " + (condition or "no template uses it with these values")
             at = item.path.replace("values.", path, 1)
             result.excluded.append(Candidate(item.reference, "values", package.name, at, item.found, why))
-    for candidate in walked.undecided:
-        if (
-            "no tag and no digest" in candidate.why
-            and "/" in candidate.text
-            and _repository(candidate.text) not in known
-        ):
+    for candidate in walked.undecided + walked.excluded:
+        untagged = candidate.why.startswith(NO_TAG) and "/" in candidate.text
+        if untagged and _repository(candidate.text) not in known:
+            _plain, _and, condition = candidate.why.partition(ONLY_IF)
             at = candidate.path.replace("values.", path, 1)
-            why = "not rendered: " + (off or "no template uses it with these values")
+            switched = condition.replace("values.", path, 1) + " is off" if condition else ""
+            why = "not rendered: " + (off or switched or "no template uses it with these values")
             result.excluded.append(Candidate(candidate.text, "values", package.name, at, candidate.found, why))
     _templates(package, off, known, result, registry)
     for subchart in package.subcharts:

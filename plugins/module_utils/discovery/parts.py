@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import EXCLUDED, NEEDED, UNDECIDED
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import FULL, says_image, words_of
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import (
+    FULL,
+    NO_TAG,
+    says_image,
+    words_of,
+)
 
 REGISTRY_KEYS = ("registry", "imageRegistry", "hub")
 REPOSITORY_KEYS = ("repository", "imageRepository", "imageRepo", "repo")
@@ -91,7 +96,7 @@ def join(node: Mapping[str, Any], parent: str) -> Joined | None:
     if not tag and not digest:
         if not (repository and image) and not inside and not (registry and (repository or image)):
             return None
-        return Joined(UNDECIDED, base, keys, "has no tag and no digest; the operator may add one")
+        return Joined(UNDECIDED, base, keys, NO_TAG)
     if "/" not in base and not inside and not image:
         return Joined(UNDECIDED, f"{base}:{(tag or digest or ('', ''))[1]}", keys, "is a bare word with a version")
     return Joined(NEEDED, _with(base, tag[1] if tag else "", digest[1] if digest else ""), keys)

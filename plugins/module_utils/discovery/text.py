@@ -40,6 +40,7 @@ SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://")
 # Schemes that container tools and model servers use for a reference.
 IMAGE_SCHEMES = ("docker://", "oci://")
 RUN_TIME = ("{{", "${", "$(", "%s", "%v", "<", ">")
+NO_TAG = "has no tag and no digest; the program may add one"
 SOURCE_FILE = re.compile(
     r"\.(?:ya?ml|json|toml|conf|cfg|ini|sh|py|go|ts|js|lua|sock|socket|log|txt|pem|crt|key|tgz|tar\.gz|md|html?)(?::|$)"
 )
@@ -168,7 +169,7 @@ def _full(text: str, match: re.Match[str], named: bool, groups: Collection[str])
         return _not(text, reason) if tag or digest or named else None
     if tag or digest:
         return Verdict(NEEDED, text)
-    return Verdict(UNDECIDED, text, "has no tag and no digest; the program may add one") if named else None
+    return Verdict(UNDECIDED, text, NO_TAG) if named else None
 
 
 def _short(text: str, match: re.Match[str], named: bool) -> Verdict | None:
@@ -180,7 +181,7 @@ def _short(text: str, match: re.Match[str], named: bool) -> Verdict | None:
             return None
         if not slash and not re.search(r"[a-z]", text):
             return None
-        return Verdict(UNDECIDED, text, "has no tag and no digest; the program may add one")
+        return Verdict(UNDECIDED, text, NO_TAG)
     if SOURCE_FILE.search(match.group("path") + ":"):
         return _not(text, "is the name of a file")
     if CLOCK.fullmatch(text):

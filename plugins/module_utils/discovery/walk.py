@@ -33,6 +33,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 WORD_LISTS = ("command", "args", "extraArgs", "arguments")
+ONLY_IF = "; and is needed only if "
 COPIES = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 # Groups whose kinds hold images in pod specs only; their other fields cannot make one run.
@@ -158,7 +159,7 @@ class Walker:
             self._found(verdict.text, place, how)
         elif verdict.status == UNDECIDED:
             if place.off:
-                why = "{}; and is needed only if {}".format(verdict.why, ", ".join(place.off))
+                why = verdict.why + ONLY_IF + ", ".join(place.off)
                 self._candidate(self.discovery.excluded, verdict.text, place, how, why)
             else:
                 self._candidate(self.discovery.undecided, verdict.text, place, how, verdict.why)
