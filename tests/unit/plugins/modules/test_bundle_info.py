@@ -1,0 +1,98 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules bundle_info and bundle_file, run as Ansible runs them, over a whole bundle and over parts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.airgap.speech.plugins.modules import bundle_file, bundle_info
+from tests.unit.plugins.module_utils.bundle.parts_samples import contents, make_bundle, split
+from tests.unit.plugins.modules.run_module import run_module
+
+
+@pytest.fixture(name="bundle", scope="module")
+def a_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("whole")
+    make_bundle(root / "bundle")
+    split(root / "bundle", root / "parts")
+    return root / "bundle"
+
+
+def test_whole_and_any_part_answer_alike(bundle: Path, tmp_path: Path) -> None:
+    whole = run_module(bundle_info.main, {"path": str(bundle)})
+    assert not whole["changed"]
+    assert whole["expiring"] == []
+    assert whole["bundle"]["parts"] == []
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    for path in (bundle.parent / "parts").iterdir():
+        if path.suffix != ".tar" or path.name == "bundle.part003.tar":
+            shutil.copy(path, medium)
+    part = run_module(bundle_info.main, {"path": [str(medium)]}, check=True)
+    assert [each["at_hand"] for each in part["bundle"].pop("parts")][:4] == [False, False, True, False]
+    assert part["bundle"] == {key: value for key, value in whole["bundle"].items() if key != "parts"}
+    assert part["text"][:-1] == whole["text"]
+    assert "not at hand: bundle.part001.tar, bundle.part002.tar, bundle.part004.tar" in part["text"][-1]
+
+
+def test_why(bundle: Path) -> None:
+    answer = run_module(bundle_info.main, {"path": str(bundle), "reference": "airgap/a"})
+    assert answer["text"][0].startswith("quay.io/airgap/a:1 (image), ")
+    assert answer["text"][2] == "  because: release speech: Deployment speech spec.template.spec.containers[0].image"
+    nothing = run_module(bundle_info.main, {"path": str(bundle), "reference": "nginx"})
+    assert nothing["text"] == ["nginx: nothing in the bundle is called so; the lock names 5 items"]
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    assert "there is no lock" in run_module(bundle_info.main, {"path": str(tmp_path)})["msg"]
+    values = {"bundle": str(tmp_path), "path": "x", "dest": str(tmp_path / "x")}
+    assert "there is no lock" in run_module(bundle_file.main, values)["msg"]
+
+
+@pytest.mark.parametrize("where", ["bundle", "parts"])
+def test_a_file_is_taken_out_once(bundle: Path, tmp_path: Path, where: str) -> None:
+    dest = tmp_path / "bin" / "helm"
+    values: dict[str, Any] = {
+        "bundle": str(bundle.parent / where),
+        "path": "files/tools/helm",
+        "dest": str(dest),
+        "mode": "0755",
+    }
+    guess = run_module(bundle_file.main, values, check=True)
+    assert guess["changed"]
+    assert not dest.exists()
+    done = run_module(bundle_file.main, values, diff=True)
+    assert done["changed"]
+    assert done["diff"]["before"] == ""
+    assert dest.read_bytes() == contents(bundle)["files/tools/helm"]
+    assert os.access(dest, os.X_OK)
+    before = dest.stat().st_mtime_ns
+    assert not run_module(bundle_file.main, values)["changed"]
+    dest.chmod(0o600)
+    assert run_module(bundle_file.main, values)["changed"]
+    assert (dest.stat().st_mtime_ns, dest.stat().st_mode & 0o777) == (before, 0o755)
+    dest.write_bytes(b"other")
+    assert run_module(bundle_file.main, values)["changed"]
+    assert dest.read_bytes() == contents(bundle)["files/tools/helm"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": "files/none"}, "files/none: is not in the lock"),
+        ({"mode": "rwx"}, "is no octal number"),
+        ({"dest": "{file}/x"}, "make room there, or name another place"),
+    ],
+)
+def test_errors(bundle: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    (tmp_path / "file").write_text("")
+    values = {"bundle": str(bundle), "path": "files/tools/helm", "dest": str(tmp_path / "x"), **changes}
+    values["dest"] = values["dest"].replace("{file}", str(tmp_path / "file"))
+    assert message in run_module(bundle_file.main, values)["msg"]
