@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     bring_up = command("up", "make the sandbox, or put it right; a second run changes nothing")
     bring_up.add_argument("--subnet", help="address range of the inside (default: 10.89.0.0/16)")
     bring_up.add_argument("--workers", type=int, help="number of workers (default: 1)")
+    bring_up.add_argument("--fresh", action="store_true", help="make the inside anew where it is there already")
     bring_up.add_argument("--config", metavar="FILE", help="YAML with subnet, workers, pools")
     take_down = command("down", "remove the sandbox; what was built stays in the cache")
     take_down.add_argument("--all", action="store_true", help="every sandbox of this user")
@@ -81,7 +82,7 @@ def run_up(options: argparse.Namespace) -> None:
     settings = parse_settings(options.name, options.subnet, options.workers, config)
     simulated = pools.check_pools(config["pools"] or [], options.config) if "pools" in config else None
     steps = Steps()
-    lifecycle.up(settings, simulated, steps)
+    lifecycle.up(settings, simulated, steps, options.fresh)
     said(steps, f"sandbox {settings.name} is up ({settings.subnet}; KUBECONFIG={settings.state / 'kubeconfig'})")
 
 
@@ -133,10 +134,10 @@ def run_build(options: argparse.Namespace) -> None:
     unknown = sorted(set(options.tool) - set(versions()["go"]))
     if unknown:
         raise SandboxError(f"no tool {unknown[0]}; known are {', '.join(versions()['go'])}")
-    builder = Builder(Steps())
+    builder = Builder(Steps(), options.tool)
     try:
-        for tool in options.tool or versions()["go"]:
-            print(f"{tool}: {builder.get(tool)}")
+        for tool, path in builder.get_all().items():
+            print(f"{tool}: {path}")
     finally:
         builder.close()
 

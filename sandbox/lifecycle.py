@@ -50,7 +50,8 @@ def save(settings: Settings) -> None:
     (settings.state / "settings.json").write_text(json.dumps(data) + "\n")
 
 
-def up(settings: Settings, simulated: list[dict[str, Any]] | None, steps: Steps) -> None:
+def up(settings: Settings, simulated: list[dict[str, Any]] | None, steps: Steps, fresh: bool = False) -> None:
+    """Everything is there and runs; ``fresh`` makes the inside's containers anew, as `reset` does."""
     host.check_machine()
     with locked(settings):
         before = saved(settings.name)
@@ -62,6 +63,8 @@ def up(settings: Settings, simulated: list[dict[str, Any]] | None, steps: Steps)
         host.ensure_packages(steps)
         host.ensure_engine(steps)
         network.check_free(settings)
+        if fresh:
+            remove_inside(settings, steps)
         save(settings)
         builder = Builder(steps)
         try:
@@ -124,13 +127,18 @@ def ensure_inside(settings: Settings, builder: Builder, steps: Steps) -> None:
     ensure_cluster(settings, builder, steps)
 
 
+def remove_inside(settings: Settings, steps: Steps) -> None:
+    there = set(of_sandbox(settings.name))
+    old = [settings.container(name) for name in settings.hosts if settings.container(name) in there]
+    if old:
+        with steps.step("removing " + ", ".join(old)), ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(remove, old))
+
+
 def reset(settings: Settings, steps: Steps) -> None:
     """Everything inside as it was after the first `up`: its containers are made anew."""
     with locked(settings):
-        there = set(of_sandbox(settings.name))
-        old = [settings.container(name) for name in settings.hosts if settings.container(name) in there]
-        with steps.step("removing " + ", ".join(old)), ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(remove, old))
+        remove_inside(settings, steps)
         builder = Builder(steps)
         try:
             ensure_inside(settings, builder, steps)
