@@ -16,12 +16,19 @@ description:
   - The registry verifies the digest of each blob when it takes it. A bundle with a damaged blob is refused by name.
   - An upstream image C(quay.io/a/b:tag) lies at C(<registry>/quay.io/a/b:tag), a chart at C(charts/<name>:<version>)
     and a model at C(models/<name>:<version>).
+  - What refers to an image in the bundle (signatures, attestations) goes with it. For a registry without a list of
+    referrers of its own, the tag C(sha256-<digest>) holds that list.
+  - An upload whose connection is cut, or whose run was killed, goes on at the byte that the registry has.
+  - Where the module runs on the controller, C(ansible-playbook) shows bytes, rate and time left while it runs.
   - Digests never change. Where the bundle carries only some platforms of an index, the registry has to take an index
     without all of its platforms (C(validation.manifests.indexes.platforms=none) in the distribution registry).
 author:
   - Airgap Speech contributors (@airgap-speech)
 extends_documentation_fragment:
   - airgap.speech.registry
+seealso:
+  - module: airgap.speech.registry_copy
+  - module: airgap.speech.registry_prune
 attributes:
   check_mode:
     description: Makes the same plan and sends nothing. Images, blobs and bytes are those that would then be sent.
@@ -32,8 +39,11 @@ attributes:
 options:
   bundle:
     description:
-      - Directory of the bundle. It is expected to be verified.
-    type: path
+      - Directory of the bundle, or the directories that hold its parts. It is expected to be verified.
+      - Where parts are absent, the blobs that are at hand are sent, RV(wanted) names the parts still to bring, and
+        the next run with them goes on. Tags are set when all blobs are there.
+    type: list
+    elements: path
     required: true
   items:
     description:
@@ -53,6 +63,23 @@ options:
       - Has no effect outside of check mode.
     type: bool
     default: false
+  move_tags:
+    description:
+      - Moves a tag that holds something newer than this bundle, or something that no bundle of this site put there.
+      - Without it such a tag is refused before anything is sent.
+    type: bool
+    default: false
+  locks_dir:
+    description:
+      - Directory that keeps the lock of each bundle that was mirrored. A tag may be moved away from what an earlier one
+        of them put there, and M(airgap.speech.registry_prune) removes what only they wanted.
+      - The lock of this bundle is added when all of it is in the registry.
+    type: path
+  session_file:
+    description:
+      - File that keeps which uploads were begun, so that a run that was killed goes on inside a blob, where the
+        registry allows it. Without it, a blob that was not finished is sent again from its start.
+    type: path
   progress_file:
     description:
       - File that bytes, rate and time left are written to while the module runs, a line each second at most.
@@ -67,6 +94,16 @@ EXAMPLES = r"""
     username: airgap-push
     password_file: /home/ops/.airgap/secrets/registry-push-password
     ca_file: /home/ops/.airgap/secrets/ca/ca.crt
+
+- name: Mirror a bundle whose parts lie on two drives, and go on where a killed run stopped
+  airgap.speech.image_mirror:
+    bundle: [/media/disc1, /media/disc2]
+    registry: registry.airgap.internal:5001
+    username: airgap-push
+    password_file: /home/ops/.airgap/secrets/registry-push-password
+    ca_file: /home/ops/.airgap/secrets/ca/ca.crt
+    session_file: /home/ops/.airgap/mirror-sessions.json
+    locks_dir: /home/ops/.airgap/locks
 
 - name: Mirror only the models
   airgap.speech.image_mirror:
@@ -91,7 +128,9 @@ images:
       description: Its digest.
       type: str
     status:
-      description: V(present) where the tag was right, V(pushed) where it was pushed (in check mode, would be).
+      description:
+        - V(present) where the tag was right, V(pushed) where it was pushed (in check mode, would be), V(waiting)
+          where parts of the bundle are still to come.
       type: str
 plan:
   description: What the run set out to do. In check mode this is all that is known, and it is exact.
@@ -135,6 +174,12 @@ seconds:
   description: Time that the work took.
   returned: success
   type: float
+wanted:
+  description: Parts of the bundle that are still to be brought. Tags are set once there are none.
+  returned: success
+  type: list
+  elements: str
+  sample: ["part 3 of 7 (bundle.part003.tar)"]
 summary:
   description: The run in one line.
   returned: success
@@ -146,61 +191,33 @@ registry_absent:
   type: bool
 """
 
-import os
 import time
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError, load
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.mirrored import items_of, movable, records, remember
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import Opened, PartsError, open_bundle
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError
-from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout, LayoutError
-from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference, ReferenceInvalid
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import (
-    Registry,
-    RegistryError,
-    connect,
-    human_bytes,
-)
-from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import (
-    Plan,
-    Progress,
-    PushItem,
-    PushResult,
-    TransferError,
-    plan_push,
-    push,
-)
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.outcome import outcome
+from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import Plan, TransferError, plan_push
+from ansible_collections.airgap.speech.plugins.module_utils.oci.progress import Progress
+from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError, connect
+from ansible_collections.airgap.speech.plugins.module_utils.oci.sessions import Sessions
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushResult, push
 
 
-def items_of(bundle: str, kinds: list[str]) -> list[PushItem]:
-    """What the lock of a bundle wants in the registry."""
-    lock = load(bundle)
-    items: list[PushItem] = []
-    if "images" in kinds:
-        for image in lock.images:
-            # The host of the registry is known to the client; here only the path inside counts.
-            inside = Reference.parse(image.reference).inside("registry")
-            items.append(PushItem(image.digest, inside.repository, inside.tag, image.reference, tuple(image.platforms)))
-    for kind, entries in (("charts", lock.charts), ("models", lock.models)):
-        if kind in kinds:
-            items.extend(
-                PushItem(entry.digest, f"{kind}/{entry.name}", entry.version.replace("+", "_"), entry.reference)
-                for entry in entries
-            )
-    return items
-
-
-def inside_name(registry: str, item: PushItem) -> str:
-    """How an item is called inside."""
-    separator = ":" if item.tag else "@"
-    return f"{registry}/{item.repo}{separator}{item.ref}"
-
-
-def plan_for(module: AnsibleModule, layout: Layout, items: list[PushItem]) -> tuple[Plan, Optional[Registry]]:
+def plan_for(module: AnsibleModule, opened: Opened, sessions: Sessions) -> tuple[Plan, Optional[Registry]]:
     """The plan, and the registry to carry it out; no registry where an absent one counts as empty."""
     params = module.params
     threads = max(1, params["threads"])
+    items = items_of(opened.lock, params["items"])
+    known = None
+    if not params["move_tags"]:
+        known = movable(opened.lock, records(params["locks_dir"]) if params["locks_dir"] else ())
     try:
         registry = connect(
             params["registry"],
@@ -209,80 +226,51 @@ def plan_for(module: AnsibleModule, layout: Layout, items: list[PushItem]) -> tu
             ca_file=params["ca_file"],
             plain_http=params["plain_http"],
         )
-        return plan_push(layout, items, registry, threads), registry
+        return plan_push(opened.layout, items, registry, threads, sessions=sessions, known=known), registry
     except RegistryError as error:
         if not (module.check_mode and params["absent_registry_ok"] and error.not_set_up):
             raise
-    return plan_push(layout, items, None, threads), None
+    return plan_push(opened.layout, items, None, threads), None
 
 
-def carry_out(module: AnsibleModule, plan: Plan, registry: Registry) -> PushResult:
+def carry_out(module: AnsibleModule, plan: Plan, registry: Registry, sessions: Sessions) -> PushResult:
     """Do what the plan says, with progress where a file for it is named."""
     threads = max(1, module.params["threads"])
     path = module.params["progress_file"]
     if not path:
-        return push(plan, registry, threads)
+        return push(plan, registry, threads, sessions=sessions)
     with open(path, "w", encoding="utf-8") as stream:
-        return push(plan, registry, threads, Progress.to_stream("mirror", plan.bytes, stream))
-
-
-def summary_of(plan: Plan, done: PushResult, seconds: float, check: bool) -> str:
-    """The run in one line."""
-    there = len(plan.images) - plan.pending
-    if not plan.changed:
-        return f"All {there} items already there"
-    amount = f"{plan.pending} items, {human_bytes(done.bytes_sent)} ({done.bytes_sent} bytes)"
-    head = f"Would mirror {amount}" if check else f"Mirrored {amount} in {seconds:.1f} s"
-    return f"{head}, {there} already there"
+        return push(plan, registry, threads, Progress.to_stream("mirror", plan.bytes, stream), sessions)
 
 
 def mirror(module: AnsibleModule) -> dict[str, Any]:
     """One run of the module."""
     started = time.monotonic()
     params = module.params
-    layout = Layout(os.path.join(params["bundle"], "oci"))
-    plan, registry = plan_for(module, layout, items_of(params["bundle"], params["items"]))
-    if module.check_mode or registry is None or not plan.changed:
-        done = PushResult(
-            bytes_sent=plan.bytes,
-            blobs_sent=plan.blobs,
-            blobs_mounted=len(plan.mounts),
-            blobs_skipped=plan.skipped,
-        )
-    else:
-        done = carry_out(module, plan, registry)
-    before, after, images = [], [], []
-    for image in plan.images:
-        name = inside_name(params["registry"], image.item)
-        images.append({"reference": name, "digest": image.item.digest, "status": image.status})
-        after.append(f"{name} {image.item.digest}")
-        if image.before is not None:
-            before.append(f"{name} {image.before}")
+    opened = open_bundle(params["bundle"])
+    sessions = Sessions(params["session_file"])
+    plan, registry = plan_for(module, opened, sessions)
+    plan.wanted = tuple(opened.label(name) for name in plan.wanted)
+    done: Optional[PushResult] = None
+    if not module.check_mode and registry is not None:
+        if plan.changed:
+            done = carry_out(module, plan, registry, sessions)
+        if params["locks_dir"] and not plan.wanted:
+            remember(params["locks_dir"], opened.lock_path)
     if registry is not None:
         registry.close()
+    requests = registry.requests if registry is not None else 0
     seconds = round(time.monotonic() - started, 3)
-    return {
-        "changed": plan.changed,
-        "images": images,
-        "plan": {"images": plan.pending, "blobs": plan.blobs, "bytes": plan.bytes},
-        "bytes_sent": done.bytes_sent,
-        "bytes_resent": done.bytes_resent,
-        "blobs_sent": done.blobs_sent,
-        "blobs_mounted": done.blobs_mounted,
-        "blobs_skipped": done.blobs_skipped,
-        "requests": registry.requests if registry is not None else 0,
-        "seconds": seconds,
-        "summary": summary_of(plan, done, seconds, module.check_mode),
-        "registry_absent": registry is None,
-        "diff": {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)},
-    }
+    result = outcome(plan, done, params["registry"], requests, seconds, module.check_mode)
+    result["registry_absent"] = registry is None
+    return result
 
 
 def main() -> None:
     """Entry of the module."""
     module = AnsibleModule(
         argument_spec={
-            "bundle": {"type": "path", "required": True},
+            "bundle": {"type": "list", "elements": "path", "required": True},
             "registry": {"type": "str", "required": True},
             "username": {"type": "str"},
             "password_file": {"type": "path", "no_log": False},
@@ -296,6 +284,9 @@ def main() -> None:
             },
             "threads": {"type": "int", "default": 2},
             "absent_registry_ok": {"type": "bool", "default": False},
+            "move_tags": {"type": "bool", "default": False},
+            "locks_dir": {"type": "path"},
+            "session_file": {"type": "path"},
             "progress_file": {"type": "path"},
         },
         required_by={"password_file": "username"},
@@ -303,10 +294,10 @@ def main() -> None:
     )
     try:
         result = mirror(module)
-    except (LockError, LayoutError, DigestError, ReferenceInvalid, RegistryError, TransferError) as error:
+    except (LockError, PartsError, LayoutError, DigestError, ReferenceInvalid, RegistryError, TransferError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"bundle {module.params['bundle']}: {error}; make it readable for this user")
+        module.fail_json(msg=f"bundle {', '.join(module.params['bundle'])}: {error}; make it readable for this user")
     module.exit_json(**result)
 
 

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.body import BlobBody
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import parse_digest
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import (
     Descriptor,
     Extent,
@@ -20,8 +22,12 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import (
     platform_matches,
     references_of,
 )
+from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import PushItem
 from ansible_collections.airgap.speech.plugins.module_utils.oci.progress import each
+from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
+
+_ATTACHED = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?\Z")
 
 
 class RegistrySource:
@@ -133,3 +139,54 @@ class RegistrySource:
     def body(self, digest: str, size: int) -> BlobBody:
         """The bytes of a blob, as they come."""
         return BlobBody(self.registry, self._repos[digest], digest, size)
+
+
+def items_of_source(
+    source: RegistrySource, images: Sequence[str] = (), referrers: bool = True, threads: int = 2
+) -> list[PushItem]:
+    """What a copy takes: the named images of a source (C(repository:tag) or C(repository@digest)), or all of them, and
+    what refers to them.
+    """
+    registry = source.registry
+    wanted = [split_name(image) for image in images]
+    if not images:
+        repos = registry.repositories()
+        listed = each(threads, registry.tags, repos)
+        wanted = [(repo, tag) for repo, tags in zip(repos, listed) for tag in tags]
+        # These hold signatures and lists of referrers, which go with their images below.
+        wanted = [(repo, tag) for repo, tag in wanted if not (referrers and _ATTACHED.match(tag))]
+    found = source.find_all(wanted, threads)
+    items = [
+        PushItem(there.digest, repo, None if ref.startswith("sha256:") else ref, source.registry.name(repo, ref))
+        for (repo, ref), there in zip(wanted, found)
+    ]
+    if referrers:
+        subjects = sorted({(item.repo, item.digest) for item in items})
+        for added in each(threads, lambda pair: _referring(source, *pair), subjects):
+            items.extend(added)
+    return items
+
+
+def _referring(source: RegistrySource, repo: str, digest: str) -> list[PushItem]:
+    registry = source.registry
+    items: list[PushItem] = []
+    for tag, descriptor in registry.attached(repo, digest):
+        source.belongs(descriptor.digest, repo)
+        items.append(PushItem(descriptor.digest, repo, tag, registry.name(repo, tag), (), digest))
+    for descriptor in registry.referrers(repo, digest):
+        source.belongs(descriptor.digest, repo)
+        name = registry.name(repo, descriptor.digest)
+        items.append(PushItem(descriptor.digest, repo, None, name, (), digest))
+    return items
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Repository and tag or digest out of C(repository:tag) or C(repository@digest), where no host is in it."""
+    repo, at_sign, digest = name.partition("@")
+    head, colon, tag = repo.rpartition(":")
+    if at_sign:
+        parse_digest(digest)
+        return (head if colon else repo), digest
+    if not colon or "/" in tag or not head or not tag:
+        raise ReferenceInvalid(f"image {name!r}: there is no tag in it; write repository:tag or repository@digest")
+    return head, tag
