@@ -73,7 +73,7 @@ def add_model(layout: Layout, files: Mapping[str, bytes]) -> str:
     return add_image(layout, [tar_of(path, data) for path, data in files.items()])
 
 
-def write_lock(bundle: Path, layout: Layout, **parts: list[dict[str, Any]]) -> None:
+def write_lock(bundle: Path, layout: Layout, **parts: Any) -> None:
     """A lock over the blobs that are in the layout."""
     blobs = [{"digest": f"sha256:{path.name}", "size": path.stat().st_size} for path in sorted(layout.blobs.iterdir())]
     lock: dict[str, Any] = {
