@@ -10,8 +10,8 @@ module: bundle_file
 version_added: "0.1.0"
 short_description: Take a file out of a bundle, whole or in parts
 description:
-  - Copies a file that the lock of a bundle names to another place, held against its digest while it is written. It may
-    lie in a directory or in a part, which is not unpacked.
+  - Copies a file that the lock of a bundle names to another place, or a chart, held against its digest while it is
+    written. It may lie in a directory or in a part, which is not unpacked.
   - A destination that has the digest already is left as it is.
 author:
   - Airgap Speech contributors (@airgap-speech)
@@ -31,11 +31,20 @@ options:
   path:
     description: The path of the file in the bundle.
     type: str
-    required: true
+  chart:
+    description:
+      - In place of O(path), the reference of a chart in the lock, whose package is wanted. Each part carries it.
+    type: str
   dest:
     description: Where to put it.
     type: path
     required: true
+  in_place:
+    description:
+      - Use the file where it lies, if the bundle is whole. It is held against its digest, RV(dest) is its own path, and
+        nothing is written.
+    type: bool
+    default: false
   mode:
     description: The mode of the file, in octal digits.
     type: str
@@ -53,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dest:
-  description: Where it is.
+  description: Where it is. With O(in_place) that may be in the bundle itself.
   returned: success
   type: str
 digest:
@@ -72,23 +81,44 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import PartsError, open_bundle
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError, blob_path
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import Opened, PartsError, open_bundle
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
+
+CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+
+
+def chart_path(opened: Opened, reference: str) -> str:
+    """The path of a chart's package in the bundle."""
+    digest = next((chart.digest for chart in opened.lock.charts if chart.reference == reference), "")
+    if not digest:
+        raise PartsError(
+            f"{reference}: is not among the charts of {opened.lock_path}; make a bundle with a release that uses it"
+        )
+    for layer in opened.layout.read_json(digest).get("layers") or ():
+        if layer.get("mediaType") == CHART_LAYER:
+            return blob_path(str(layer["digest"]))
+    raise PartsError(f"{reference}: its manifest names no chart package; make the bundle again")
 
 
 def take(module: AnsibleModule) -> dict[str, Any]:
     """One run of the module."""
     params = module.params
-    path, dest = params["path"], params["dest"]
+    dest = params["dest"]
     try:
         mode = int(params["mode"], 8)
     except ValueError as error:
         raise PartsError(f"mode {params['mode']!r}: is no octal number; write it as 0644") from error
     opened = open_bundle(params["bundle"])
-    opened.extents(path)
+    path = params["path"] or chart_path(opened, params["chart"])
+    extents = opened.extents(path)
     digest, size = opened.lock.paths()[path]
+    if params["in_place"] and opened.shelf is None:
+        dest = str(extents[0].path)
+        if sha256_file(dest)[0] != digest:
+            raise PartsError(f"{dest}: sha256 differs; copy that file again")
+        return {"changed": False, "dest": dest, "digest": digest, "size": size}
     before = "" if not os.path.isfile(dest) else f"{sha256_file(dest)[0]} {stat.S_IMODE(os.stat(dest).st_mode):04o}"
     after = f"{digest} {mode:04o}"
     if before != after and not module.check_mode:
@@ -115,10 +145,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "bundle": {"type": "list", "elements": "path", "required": True},
-            "path": {"type": "str", "required": True},
+            "path": {"type": "str"},
+            "chart": {"type": "str"},
             "dest": {"type": "path", "required": True},
+            "in_place": {"type": "bool", "default": False},
             "mode": {"type": "str", "default": "0644"},
         },
+        mutually_exclusive=[("path", "chart")],
+        required_one_of=[("path", "chart")],
         supports_check_mode=True,
     )
     try:

@@ -151,7 +151,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import 
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import (
     Splitter,
-    manifests_of,
+    everywhere_of,
     parse_size,
     plan_parts,
 )
@@ -168,7 +168,7 @@ def split(module: AnsibleModule) -> dict[str, Any]:
     plan = plan_parts(
         lock,
         parse_size(params["part_size"]),
-        manifests_of(lock, Layout(os.path.join(bundle, "oci"))),
+        everywhere_of(lock, Layout(os.path.join(bundle, "oci"))),
         paths[SETUP_NAME][1] if SETUP_NAME in paths else 0,
     )
     sources = {path: os.path.join(bundle, path) for path in paths}

@@ -228,8 +228,15 @@ def load(path: str) -> Inventory:
 
 
 def held(path: str) -> dict[str, list[str]]:
-    """Digest to repositories of the blobs that a site holds."""
-    return {blob.digest: blob.repositories for blob in load(path).blobs if blob.repositories}
+    """Digest to repositories of the blobs that a site holds and a bundle for it can leave out.
+
+    Charts are always carried: they are small, and the deploy reads them from the bundle.
+    """
+    return {
+        blob.digest: blob.repositories
+        for blob in load(path).blobs
+        if blob.repositories and not any(name.startswith("charts/") for name in blob.repositories)
+    }
 
 
 def same_but_time(before: bytes, after: Inventory) -> bool:

@@ -54,6 +54,8 @@ SIGNATURES = 32 * 1024
 # Ranges shorter than this would make more parts than anybody carries.
 LEAST_RANGE = 64 * 1024
 MOST_PARTS = 999
+# A chart that is larger is carried once, as all other blobs.
+MOST_CHART = 4 << 20
 STATE_NAME = ".bundle.parts.state.json"
 # Kinds of files that the first run inside needs from the first part.
 LEADING = ("tool", "wheel", "collection", "setup", "layout", "sbom")
@@ -109,6 +111,15 @@ def manifests_of(lock: Lock, layout: Layout) -> set[str]:
     return found
 
 
+def everywhere_of(lock: Lock, layout: Layout) -> set[str]:
+    """The digests of the small blobs that every part carries: all manifests and indexes, and the charts."""
+    found = manifests_of(lock, layout)
+    for chart in lock.charts:
+        _children, blobs = references_of(layout.read_json(chart.digest), f"chart {chart.reference}")
+        found |= {blob.digest for blob in blobs if blob.size <= MOST_CHART}
+    return found & {blob.digest for blob in lock.blobs}
+
+
 # -- the plan ------------------------------------------------------------------------------------------------------
 
 
@@ -140,13 +151,13 @@ class _Filling:
         self.room -= piece.cost
 
 
-def plan_parts(lock: Lock, part_size: int, manifests: Iterable[str], setup_size: int = 0) -> PartList:
-    """Which bytes go into which part; digests are still empty.
+def plan_parts(lock: Lock, part_size: int, everywhere: Iterable[str], setup_size: int = 0) -> PartList:
+    """Which bytes go into which part; digests are still empty. I(everywhere) are the blobs that each part carries.
 
     Whole files where they fit (largest first, into the first part with room), ranges in parts that follow each other
     where one is larger than a part. Each part and what lies beside it on the medium fit into I(part_size) bytes.
     """
-    held = set(manifests)
+    held = set(everywhere)
     try:
         return _plan(lock, part_size, held, setup_size)
     except _TooSmall as error:
@@ -171,13 +182,13 @@ class _TooSmall(Exception):
         self.least = least
 
 
-def _plan(lock: Lock, part_size: int, manifests: set[str], setup_size: int) -> PartList:
+def _plan(lock: Lock, part_size: int, everywhere: set[str], setup_size: int) -> PartList:
     lock_bytes = dump(lock)
     digest = "sha256:" + hashlib.sha256(lock_bytes).hexdigest()
     beside = len(lock_bytes) + SIGNATURES + setup_size
     reserve = 4096
     while True:
-        parts = _fill(lock, part_size, beside + reserve, manifests)
+        parts = _fill(lock, part_size, beside + reserve, everywhere)
         if len(parts) > MOST_PARTS:
             raise _TooSmall(part_size * len(parts) // MOST_PARTS)
         plan = PartList(digest, part_size, parts)
@@ -192,10 +203,10 @@ def _with_longest_digests(plan: PartList) -> PartList:
     return replace(plan, parts=tuple(replace(part, digest="sha256:" + "0" * 64) for part in plan.parts))
 
 
-def _fill(lock: Lock, part_size: int, beside: int, manifests: set[str]) -> tuple[Part, ...]:
-    repeated = [_whole(blob_path(b.digest), b.size) for b in lock.blobs if b.digest in manifests]
+def _fill(lock: Lock, part_size: int, beside: int, everywhere: set[str]) -> tuple[Part, ...]:
+    repeated = [_whole(blob_path(b.digest), b.size) for b in lock.blobs if b.digest in everywhere]
     leading = [_whole(item.path, item.size) for item in lock.files if item.kind in LEADING]
-    others = [_whole(blob_path(b.digest), b.size) for b in lock.blobs if b.digest not in manifests]
+    others = [_whole(blob_path(b.digest), b.size) for b in lock.blobs if b.digest not in everywhere]
     others += [_whole(item.path, item.size) for item in lock.files if item.kind not in LEADING]
     empty = part_size - beside - TAIL - sum(piece.cost for piece in repeated)
     first = empty - sum(piece.cost for piece in leading)

@@ -27,8 +27,8 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import M
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import (
     SourceError,
     Splitter,
+    everywhere_of,
     leftovers,
-    manifests_of,
     plan_parts,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import digest_of
@@ -122,8 +122,8 @@ class Writer:
     def _split(self, lock: Lock, sources: dict[str, Source]) -> None:
         """The parts, out of the cache: the whole bundle never lies in the destination."""
         setup = sources.get(SETUP_NAME)
-        manifests = manifests_of(lock, self.making.layout)
-        plan = plan_parts(lock, self.spec.part_size, manifests, setup.size if setup else 0)
+        everywhere = everywhere_of(lock, self.making.layout)
+        plan = plan_parts(lock, self.spec.part_size, everywhere, setup.size if setup else 0)
         local = {path: source.local for path, source in sources.items()}
         splitter = Splitter(
             self.spec.dest,

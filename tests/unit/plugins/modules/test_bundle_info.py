@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.airgap.speech.plugins.modules import bundle_file, bundle_info
 from tests.unit.plugins.module_utils.bundle.parts_samples import contents, make_bundle, split
+from tests.unit.plugins.module_utils.oci.samples import noise
 from tests.unit.plugins.modules.run_module import run_module
 
 
@@ -83,10 +84,36 @@ def test_a_file_is_taken_out_once(bundle: Path, tmp_path: Path, where: str) -> N
     assert dest.read_bytes() == contents(bundle)["files/tools/helm"]
 
 
+@pytest.mark.parametrize("medium", [1, 2, 3])
+def test_any_part_has_the_charts(bundle: Path, tmp_path: Path, medium: int) -> None:
+    for path in (bundle.parent / "parts").iterdir():
+        if path.suffix != ".tar" or path.name == f"bundle.part{medium:03d}.tar":
+            shutil.copy(path, tmp_path)
+    dest = tmp_path / "chart.tgz"
+    values = {"bundle": str(tmp_path), "chart": "charts/speech:0.1.0", "dest": str(dest), "in_place": True}
+    assert run_module(bundle_file.main, values)["dest"] == str(dest)
+    assert dest.read_bytes() == noise("chart", 700)
+
+
+def test_a_whole_bundle_is_used_in_place(bundle: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "never"
+    values = {"bundle": str(bundle), "chart": "charts/speech:0.1.0", "dest": str(dest), "in_place": True}
+    found = run_module(bundle_file.main, values)
+    assert not found["changed"]
+    assert Path(found["dest"]).read_bytes() == noise("chart", 700)
+    assert not dest.exists()
+    bad = tmp_path / "bad"
+    shutil.copytree(bundle, bad)
+    (bad / "files/tools/helm").write_bytes(b"x" * 60_000)
+    values = {"bundle": str(bad), "path": "files/tools/helm", "dest": str(dest), "in_place": True}
+    assert "files/tools/helm: sha256 differs; copy that file again" in run_module(bundle_file.main, values)["msg"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"path": "files/none"}, "files/none: is not in the lock"),
+        ({"path": "", "chart": "charts/none:1"}, "charts/none:1: is not among the charts of"),
         ({"mode": "rwx"}, "is no octal number"),
         ({"dest": "{file}/x"}, "make room there, or name another place"),
     ],
@@ -95,4 +122,5 @@ def test_errors(bundle: Path, tmp_path: Path, changes: dict[str, Any], message: 
     (tmp_path / "file").write_text("")
     values = {"bundle": str(bundle), "path": "files/tools/helm", "dest": str(tmp_path / "x"), **changes}
     values["dest"] = values["dest"].replace("{file}", str(tmp_path / "file"))
-    assert message in run_module(bundle_file.main, values)["msg"]
+    given = {key: value for key, value in values.items() if value}
+    assert message in run_module(bundle_file.main, given)["msg"]

@@ -26,10 +26,10 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import (
     Splitter,
     Written,
-    manifests_of,
+    everywhere_of,
     plan_parts,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import MEDIA_MANIFEST, Layout
 from tests.unit.plugins.module_utils.oci.samples import add_image, add_index, add_model, noise
 
 PART_SIZE = 500_000
@@ -54,7 +54,7 @@ def make_bundle(root: Path, version: str = "1", model_size: int = 1_300_000) -> 
     }
     index = add_index(layout, both)
     images.append(Image("docker.io/library/two:1", index, bytes_of(index), sorted(both), [REASON]))
-    chart = add_image(layout, [noise("chart", 700)])
+    chart = add_chart(layout, noise("chart", 700))
     model = add_model(layout, {"model.bin": noise("model", model_size), "tokens.txt": b"a b c\n"})
     files = {
         "setup.sh": (b"#!/bin/sh\necho set up\n", "setup"),
@@ -84,6 +84,20 @@ def make_bundle(root: Path, version: str = "1", model_size: int = 1_300_000) -> 
     return root
 
 
+def add_chart(layout: Layout, package: bytes) -> str:
+    """A chart as an OCI artifact; its digest."""
+    config, config_size = layout.add_json({"name": "speech"})
+    digest, size = layout.add_bytes(package)
+    layer = {"mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "digest": digest, "size": size}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MEDIA_MANIFEST,
+        "config": {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": config, "size": config_size},
+        "layers": [layer],
+    }
+    return layout.add_json(manifest)[0]
+
+
 def sources_of(bundle: Path, lock: Lock) -> Mapping[str, str]:
     """Where each file of a whole bundle is."""
     return {path: os.path.join(bundle, path) for path in lock.paths()}
@@ -93,7 +107,7 @@ def split(bundle: Path, dest: Path, part_size: int = PART_SIZE, only: Sequence[i
     """The parts of a bundle, as the module makes them, without signatures."""
     lock = load(str(bundle))
     layout = Layout(bundle / "oci")
-    plan = plan_parts(lock, part_size, manifests_of(lock, layout), (bundle / "setup.sh").stat().st_size)
+    plan = plan_parts(lock, part_size, everywhere_of(lock, layout), (bundle / "setup.sh").stat().st_size)
     return Splitter(str(dest), lock, plan, sources_of(bundle, lock), only=only).run(dry)
 
 

@@ -137,6 +137,9 @@ def test_one_form(tmp_path: Path) -> None:
     assert dump(load(str(path))) == data
     assert load(str(path)).size == 15
     assert held(str(path)) == {"sha256:" + "1" * 64: ["x"], "sha256:" + "2" * 64: ["quay.io/a", "quay.io/b"]}
+    chart = HeldBlob("sha256:" + "3" * 64, 7, ["charts/speech", "quay.io/a"])
+    path.write_bytes(dump(replace(sample(), blobs=[*sample().blobs, chart])))
+    assert chart.digest not in held(str(path))
     later = replace(parse(data, "x"), created="2027-01-01T00:00:00Z")
     assert same_but_time(data, later)
     assert not same_but_time(data, replace(later, missing=[]))

@@ -106,7 +106,7 @@ def test_any_one_part_knows_all_images(bundle: Path, parts: Path, tmp_path: Path
             else:
                 reached.add(blob.digest)
         assert opened.layout.wanted(large)
-    # Whole blobs are each in one part; the one that is cut needs several.
+    # Every other blob is whole in some part; the one that is cut needs several.
     assert reached == {blob.digest for blob in whole.lock.blobs} - {large}
     several = open_bundle([str(medium) for medium in media])
     assert several.wanted() == ()

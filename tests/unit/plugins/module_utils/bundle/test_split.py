@@ -26,6 +26,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import (
     SIGNATURES,
     STATE_NAME,
+    everywhere_of,
     manifests_of,
     parse_size,
     plan_parts,
@@ -77,8 +78,10 @@ def test_every_medium_fits(bundle: Path, tmp_path: Path, part_size: int) -> None
     # Nothing but manifests is there twice, and hardly any room is given away.
     payload = sum(part.size for part in made.parts.parts)
     assert payload < lock.size + len(made.parts.parts) * 40_000
-    manifests = manifests_of(lock, Layout(bundle / "oci"))
-    assert len(manifests) == 7
+    manifests = everywhere_of(lock, Layout(bundle / "oci"))
+    assert len(manifests_of(lock, Layout(bundle / "oci"))) == 7
+    # And the chart's layer and configuration.
+    assert len(manifests) == 9
     for part in made.parts.parts:
         assert {f"oci/blobs/{digest.replace(':', '/')}" for digest in manifests} <= {e.path for e in part.entries}
     first = {entry.path for entry in made.parts.parts[0].entries}
