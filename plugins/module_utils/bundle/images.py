@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images of a bundle: why each is in it, and where its content comes from."""
+"""The images of a bundle, and where their content comes from."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from typing import Any
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import artifacts
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import key_of
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import Item
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Image, Reason
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Image, Reason, Referrer
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.origins import (
     LayoutOrigin,
     Origin,
+    Plan,
     RegistryOrigin,
     items_of,
     plan_image,
@@ -30,23 +31,13 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
     ImageSource,
     MakerError,
     Making,
-    ReleaseSpec,
     link_or_copy,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import (
-    Found,
-    find_images,
-    load_documents,
-    upstream,
-)
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import upstream
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, LayoutError, platform_matches
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
-
-try:
-    import yaml
-except ImportError:  # the modules say so
-    yaml = None  # type: ignore[assignment]
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError
 
 # Raised when what is made of the same inputs changes, so that an older cache is not taken for it.
 BUILD_FORMAT = "build/v1"
@@ -60,42 +51,7 @@ class Images:
         self.making = making
         self.spec = making.spec
         self.made = making.made
-
-    def reasons(self) -> dict[str, list[Reason]]:
-        """Reference to reasons, from the manifests of the releases and from what the profiles add."""
-        started = time.monotonic()
-        reasons: dict[str, list[Reason]] = {}
-        for release in self.spec.releases:
-            source = "release " + release.name
-            found = self._discover(release)
-            for item in found:
-                reason = Reason(source, item.kind, item.name, item.path, item.found, item.needed)
-                if item.required:
-                    reasons.setdefault(item.reference, []).append(reason)
-                else:
-                    entry = {"reference": item.reference, "kind": item.kind, "name": item.name, "path": item.path}
-                    self.made.excluded.append({**entry, "why": "needed only " + item.needed})
-        for extra in self.spec.images:
-            reference = upstream(extra.reference, self.spec.registry)
-            reasons.setdefault(reference, []).append(Reason(extra.source, found="profile", needed=extra.needed))
-        for build in self.spec.builds:
-            reference = upstream(build.reference, self.spec.registry)
-            if reference not in reasons:
-                reasons[reference] = [Reason(build.source, found="profile")]
-        self.making.step("discovery", started, f"{len(reasons)} references in {len(self.spec.releases)} releases")
-        return reasons
-
-    def _discover(self, release: ReleaseSpec) -> list[Found]:
-        try:
-            documents = load_documents(release.manifest)
-        except yaml.YAMLError as error:
-            raise MakerError(
-                "release {}: its rendered manifest is not YAML ({}); render it with `helm template` and "
-                "correct the chart".format(release.name, " ".join(str(error).split()))
-            ) from error
-        if not documents:
-            raise MakerError(f"release {release.name}: its rendered manifest is empty; check the chart and the values")
-        return find_images(documents, self.spec.registry)
+        self.referrers: dict[str, list[Referrer]] = {}
 
     def gather(self, reasons: dict[str, list[Reason]]) -> dict[str, tuple[Descriptor, Image]]:
         """All images: first those that travel with their digests, fetched together, then those that are made here."""
@@ -125,7 +81,8 @@ class Images:
             if descriptor is not None:
                 size, platforms = self.making.measure(descriptor, self.spec.platforms)
                 self._check_platforms(reference, platforms)
-                image = Image(reference, descriptor.digest, size, platforms, reasons[reference])
+                referrers = self.referrers.get(reference, [])
+                image = Image(reference, descriptor.digest, size, platforms, reasons[reference], referrers)
                 images[reference] = (descriptor, image)
         return images
 
@@ -146,7 +103,7 @@ class Images:
             if self.making.dry:
                 for text, _origin, digest in missing:
                     self.making.pending(f"fetch {text}@{digest}")
-                return descriptors
+                missing = []
             origins = {digest: origin for _text, origin, digest in reversed(missing)}
             plans = list(pool.map(lambda each: plan_image(each[1], each[0], platforms), origins.items()))
         items: dict[str, Item] = {}
@@ -158,6 +115,8 @@ class Images:
             plan.keep(layout)
         for text, _origin, digest in missing:
             descriptors[text] = layout.describe(digest)
+        if self.spec.referrers:
+            self._referrers({text: (origin, there.digest) for text, (origin, there) in zip(references, heads)})
         fetched = sum(item.size for item in items.values())
         self.making.step(
             "images",
@@ -195,6 +154,55 @@ class Images:
             return self.making.layout.describe(digest)
         except LayoutError:
             return None
+
+    # -- what refers to them -----------------------------------------------------------------------------------
+
+    def _referrers(self, origins: dict[str, tuple[Origin, str]]) -> None:
+        """Signatures and the like of images out of registries. `origins`: reference to origin and digest."""
+        making, layout = self.making, self.making.layout
+        found: dict[str, list[tuple[str, Descriptor, RegistryOrigin]]] = {}
+        with ThreadPoolExecutor(max(4, self.spec.threads)) as pool:
+            names = [name for name, (origin, _digest) in origins.items() if isinstance(origin, RegistryOrigin)]
+            for name, listed in zip(names, pool.map(lambda name: self._attached(name, *origins[name]), names)):
+                found[name] = listed
+        items: dict[str, Item] = {}
+        plans: list[Plan] = []
+        for name, listed in found.items():
+            for _tag, descriptor, origin in listed:
+                if self._held(descriptor.digest) is not None:
+                    continue
+                if making.dry:
+                    making.pending(f"fetch what refers to {name}: {descriptor.digest}")
+                    continue
+                plans.append(plan_image(origin, descriptor.digest, ()))
+                for item in items_of(origin, plans[-1], layout):
+                    items.setdefault(item.digest, item)
+        making.bring("signatures", list(items.values()))
+        for plan in plans:
+            plan.keep(layout)
+        for name, listed in found.items():
+            self.referrers[name] = [
+                Referrer(descriptor.digest, layout.describe(descriptor.digest).size, tag)
+                for tag, descriptor, _origin in listed
+                if layout.has(descriptor.digest)
+            ]
+
+    def _attached(self, name: str, origin: Origin, digest: str) -> list[tuple[str, Descriptor, RegistryOrigin]]:
+        """Tag (empty where it is found by its subject) and descriptor of each."""
+        if not isinstance(origin, RegistryOrigin):
+            return []
+        registry, repository = origin.registry, origin.repository
+        try:
+            every = [("", descriptor) for descriptor in registry.referrers(repository, digest)]
+            every += registry.attached(repository, digest)
+        except RegistryError as error:
+            if error.kind not in ("unauthorized", "forbidden", "missing", "answer"):
+                raise
+            # Not every registry lets everybody ask for this; the image itself is there.
+            self.making.tell(f"image {name}: what refers to it is not known ({error.cause})")
+            return []
+        unique = {descriptor.digest: (tag, descriptor, origin) for tag, descriptor in reversed(every)}
+        return sorted(unique.values(), key=lambda each: (each[0], each[1].digest))
 
     # -- made here ---------------------------------------------------------------------------------------------
 

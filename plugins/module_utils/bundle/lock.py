@@ -67,6 +67,15 @@ class Omitted:
 
 
 @dataclass(frozen=True)
+class Referrer:
+    """A manifest that refers to an image, such as a signature: by its `subject`, or by the tag that cosign gives it."""
+
+    digest: str
+    size: int
+    tag: str = ""
+
+
+@dataclass(frozen=True)
 class Image:
     """An image, by its upstream reference."""
 
@@ -75,6 +84,7 @@ class Image:
     size: int
     platforms: list[str] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
+    referrers: list[Referrer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -176,6 +186,10 @@ def dump(lock: Lock) -> bytes:
                 item["files"].sort(key=lambda entry: entry["path"])
             if "platforms" in item:
                 item["platforms"].sort()
+            if "referrers" in item:
+                item["referrers"].sort(key=lambda entry: (entry["tag"], entry["digest"]))
+                if not item["referrers"]:
+                    del item["referrers"]
     data["releases"].sort(key=lambda item: (item["namespace"], item["name"], item["platform"], item["chart"]))
     data["blobs"].sort(key=lambda item: item["digest"])
     data["files"].sort(key=lambda item: item["path"])
@@ -287,7 +301,11 @@ class _Reader:
             size=self.size(node, where),
             platforms=list(platforms),
             reasons=self.each(node, "reasons", self.reason),
+            referrers=self.each(node, "referrers", self.referrer) if "referrers" in node else [],
         )
+
+    def referrer(self, node: dict[str, Any], where: str) -> Referrer:
+        return Referrer(self.digest(node, where), self.size(node, where), self.text(node, "tag", where))
 
     def chart(self, node: dict[str, Any], where: str) -> Chart:
         return Chart(
@@ -354,3 +372,9 @@ class _Reader:
         for reference, digest in sorted(lock.digests().items()):
             if digest not in held:
                 raise self.fail(reference, f"its manifest {digest} is not among the blobs")
+        for image in lock.images:
+            for referrer in image.referrers:
+                if referrer.digest not in held:
+                    raise self.fail(
+                        image.reference, f"the manifest {referrer.digest} that refers to it is not among the blobs"
+                    )

@@ -35,6 +35,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.models import Models
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import Packages
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.reasons import reasons_of
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.sbom import SBOM_NAME, Facts, bill_of_materials
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
     Engine,
@@ -51,6 +52,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.writer import Spoilt, Writer
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
 
 try:
     import yaml
@@ -113,9 +115,9 @@ class Maker:
     def _make(self) -> None:
         making = self.making
         self.made.excluded.clear()
-        finder = Images(making)
-        reasons = finder.reasons()
-        images = finder.gather(reasons)
+        self.made.explained.clear()
+        reasons = reasons_of(making)
+        images = Images(making).gather(reasons)
         charts = Charts(making).gather()
         models = Models(making).gather(reasons)
         files = Files(making).gather()
@@ -123,6 +125,11 @@ class Maker:
             self.made.changed = True
             return
         index = [(d, r) for r, (d, _item) in {**images, **charts, **models}.items()]
+        for reference, (_descriptor, image) in images.items():
+            name = Reference.parse(reference).name
+            for each in image.referrers:
+                descriptor = making.layout.describe(each.digest)
+                index.append((descriptor, f"{name}:{each.tag}" if each.tag else f"{name}@{each.digest}"))
         files += self._index(index)
         self._lock(images, charts, models, files)
         self.writer.bring_in_line({source.path: source for source in files})
@@ -203,6 +210,9 @@ class Maker:
         for group in (images, charts, models):
             for descriptor, _item in group.values():
                 yield descriptor
+        for _descriptor, image in images.values():
+            for referrer in image.referrers:
+                yield self.making.layout.describe(referrer.digest)
 
     def _version(self) -> str:
         root = os.path.realpath(self.spec.collection)

@@ -60,14 +60,14 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True)
 class ReleaseSpec:
-    """A release to make the bundle for, with its rendered manifest."""
+    """A release to make the bundle for, with its rendered manifest, and what other sets of values render, by name."""
 
     platform: str
     name: str
     namespace: str
     chart: str
     manifest: str
-    profile: str = ""
+    manifests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,11 @@ class Spec:
     files: list[FileSpec] = field(default_factory=list)
     os_packages: list[PackagesSpec] = field(default_factory=list)
     docs: str = ""
+    # Files of rules for images that operators name in their code, and the values that the rules speak of.
+    image_rules: list[str] = field(default_factory=list)
+    image_variables: dict[str, Any] = field(default_factory=dict)
+    # Signatures and the like that refer to an image.
+    referrers: bool = True
     # What the site has: digest to the repositories of its registry that hold it.
     held: dict[str, list[str]] = field(default_factory=dict)
     # Whether a bill of materials is made, and the licences of platforms that it names.
@@ -218,6 +223,8 @@ class Made:
     removed: list[str] = field(default_factory=list)
     bytes_written: int = 0
     excluded: list[dict[str, str]] = field(default_factory=list)
+    # One row a place that names an image or might: what was decided, and why.
+    explained: list[dict[str, str]] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     lock_bytes: bytes = b""
     before: bytes = b""

@@ -657,3 +657,42 @@ def test_what_the_site_has_is_left_out(workshop: Workshop, tmp_path: Path) -> No
     assert workshop.layout.entries()[0][1] == "example.com/x/app:1"
     assert REF_NAME in (workshop.dest / "oci" / "index.json").read_text()
     verify_bundle(str(workshop.dest), lock)
+
+
+def test_what_refers_to_an_image_travels_with_it(
+    workshop: Workshop,
+    tmp_path: Path,
+    plain_registry_server: RegistryServer,  # noqa: F811
+) -> None:
+    """A signature as cosign keeps it, by a tag, and an attestation by its subject."""
+    upstream = new_layout(tmp_path / "upstream")
+    app = add_image(upstream, [b"app"])
+    push_image(plain_registry_server, upstream, app.digest, "app:1")
+    signature = add_image(upstream, [b"signature"])
+    tag = app.digest.replace(":", "-") + ".sig"
+    push_image(plain_registry_server, upstream, signature.digest, f"app:{tag}")
+    document = upstream.read_json(add_image(upstream, [b"attestation"]).digest)
+    document["subject"] = {"mediaType": app.media_type, "digest": app.digest, "size": app.size}
+    attestation, size = upstream.add_json(document)
+    push_image(plain_registry_server, upstream, attestation, "app:attestation")
+    if not any("referrers" in line for line in plain_registry_server.requests()):
+        # This registry keeps no list by itself: whoever pushes keeps it under a tag, as the specification says.
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        entry = {"mediaType": kind, "digest": attestation, "size": size}
+        listed, _size = upstream.add_json(
+            {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}
+        )
+        push_image(plain_registry_server, upstream, listed, "app:" + app.digest.replace(":", "-"))
+    workshop.hosts = {"quay.io": {"endpoint": plain_registry_server.endpoint, "plain_http": True}}
+    lock = workshop.bundle(images=images("quay.io/app:1"))
+    assert [(each.digest, each.tag) for each in lock.images[0].referrers] == [
+        (attestation, ""),
+        (signature.digest, tag),
+    ]
+    assert {"quay.io/app:1", f"quay.io/app:{tag}", f"quay.io/app@{attestation}"} == {
+        name for _descriptor, name in workshop.layout.entries()
+    }
+    assert workshop.layout.has(sha256(b"signature"))
+    without = workshop.make(images=images("quay.io/app:1"), referrers=False)
+    assert without.lock is not None
+    assert without.lock.images[0].referrers == []
