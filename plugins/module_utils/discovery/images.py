@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.documents import (
@@ -24,7 +25,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings i
 )
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import ImageRules
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.schema import discover_schema
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import upstream
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import NO_TAG, upstream
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.walk import Walker
 
 __all__ = [
@@ -77,4 +78,19 @@ def discover(
             discovery.extend(Walker(document, registry, groups, platforms).walk())
     if rules is not None:
         discovery = rules.apply(discovery, opened, registry)
-    return discovery.tidy()
+    return _settled(discovery).tidy()
+
+
+def _settled(discovery: Discovery) -> Discovery:
+    """A bare word that is the last part of an image that is needed anyway names that one."""
+    needed = {item.reference.partition("@")[0].rpartition("/")[2].partition(":")[0]: item for item in discovery.found}
+    undecided: list[Candidate] = []
+    for candidate in discovery.undecided:
+        known = needed.get(candidate.text)
+        if known is None or candidate.why != NO_TAG:
+            undecided.append(candidate)
+        else:
+            why = f"is a part of the name of {known.reference}, which {known.kind} {known.name} names"
+            discovery.excluded.append(replace(candidate, why=why))
+    discovery.undecided = undecided
+    return discovery

@@ -127,6 +127,16 @@ def join_named(values: Mapping[str, str]) -> dict[str, Joined]:
     return found
 
 
+def parts_above(node: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The registry and the tag that a node sets for the images below it, or nothing where it does not set both."""
+    registry = _first(node, ("hub", "registry", "imageRegistry"))
+    tag = _first(node, ("tag", "imageTag", "version"))
+    if registry is None or tag is None or _first(node, REPOSITORY_KEYS + IMAGE_KEYS) is not None:
+        return None
+    joined = f"{registry[1]}/x:{tag[1]}"
+    return (registry[1].rstrip("/"), tag[1]) if FULL.fullmatch(joined) else None
+
+
 def _first(node: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, str] | None:
     for key in keys:
         value = text_of(node.get(key))

@@ -52,6 +52,8 @@ CALLED_IMAGE = re.compile(
     r"""(?:^|[\s{,"'(;-])[A-Za-z0-9_.-]*?(?:image|Image|IMAGE)["']?"""
     r"""(?:[ \t]*:[ \t]*|=|[ \t]+)["']?([a-z0-9][^\s"',;)}|]*)"""
 )
+# A template in a text: what it makes of this line is known only where it runs.
+TEMPLATED_IMAGE = re.compile(r"(?:^|[\s{,-])image[\"']?:[ \t]*[\"']?([^\n\"'#]*\{\{[^\n]*?\}\}[^\s\"']*)")
 PULLED = re.compile(
     r"\b(?:docker|podman|nerdctl|crictl|ctr|crane|skopeo|buildah)\b[^\n;|&]*?\b(?:run|pull|create|from)\b([^\n;|&]*)"
 )
@@ -207,6 +209,10 @@ def scan(text: str, groups: Collection[str] = ()) -> Iterator[Verdict]:
         if verdict and (verdict.status == NEEDED or "/" in token) and token not in seen:
             seen.add(token)
             yield verdict
+    for match in TEMPLATED_IMAGE.finditer(text):
+        if match.group(1) not in seen:
+            seen.add(match.group(1))
+            yield Verdict(UNDECIDED, match.group(1).strip(), "is put together at run time")
     for match in PULLED.finditer(text):
         # Options and their values come first; what looks like an image first is it.
         for word in match.group(1).split():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.airgap.speech.plugins.module_utils.discovery import documents as docs
@@ -21,8 +21,15 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings i
     Discovery,
     Found,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.parts import Joined, join, join_named, text_of
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.parts import (
+    Joined,
+    join,
+    join_named,
+    parts_above,
+    text_of,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import (
+    NO_TAG,
     Verdict,
     judge,
     says_image,
@@ -79,20 +86,24 @@ NO_IMAGES: dict[str, tuple[tuple[str, ...], str]] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where the walk is: the prefix of the paths, how what is found there was found, and the state around it."""
+    """Where the walk is: the prefix of the paths, how what is found there was found, and the state around it.
+
+    `around` is a registry and a tag that stand above (Istio's global.hub and global.tag).
+    """
 
     path: str = ""
     how: str = ""
     off: tuple[str, ...] = ()
     nodes: str = ""
+    around: tuple[str, str] = ("", "")
 
     def at(self, key: str) -> Place:
         """The same below a key."""
-        return Place(f"{self.path}.{key}" if self.path else key, self.how, self.off, self.nodes)
+        return replace(self, path=f"{self.path}.{key}" if self.path else key)
 
     def item(self, index: int) -> Place:
         """The same for an element of a list."""
-        return Place(f"{self.path}[{index}]", self.how, self.off, self.nodes)
+        return replace(self, path=f"{self.path}[{index}]")
 
 
 class Walker:
@@ -209,11 +220,11 @@ class Walker:
             return
         off = docs.switched_off(node, place.path) if custom else ""
         if off:
-            place = Place(place.path, place.how, place.off + (off,), place.nodes)
+            place = replace(place, off=place.off + (off,))
         lists = [name for name in CONTAINER_LISTS if isinstance(node.get(name), list)]
         if lists:
             nodes = docs.hardware(node, self.platforms)
-            place = Place(place.path, place.how, place.off, nodes or place.nodes)
+            place = replace(place, nodes=nodes or place.nodes)
         for name in lists:
             for index, container in enumerate(node[name]):
                 if isinstance(container, dict):
@@ -222,6 +233,9 @@ class Walker:
             self._volumes(node["volumes"], place.at("volumes"))
         if isinstance(node.get("metadata"), dict):
             self._annotations(node["metadata"].get("annotations"), place.at("metadata").at("annotations"))
+        around = parts_above(node) if custom else None
+        if around is not None:
+            place = replace(place, around=around)
         dealt = self._fields(node, place, key) if custom else ()
         for key_here, value in node.items():
             name = str(key_here)
@@ -340,6 +354,10 @@ class Walker:
             self._text(value, place, how)
             return
         verdict = judge(value, named, self.groups)
+        if verdict is not None and verdict.why == NO_TAG and "/" not in value and place.around[1]:
+            registry, tag = place.around
+            self._take(Verdict(NEEDED, f"{registry}/{verdict.text}:{tag}"), place, f"{how} with {registry} and {tag}")
+            return
         if verdict is not None and verdict.status == UNDECIDED and place.how and not named:
             # In a file of a ConfigMap, such as a dashboard, every other word has this shape.
             verdict = Verdict(EXCLUDED, verdict.text, "is in a file that does not say that it is an image")
@@ -374,7 +392,7 @@ class Walker:
             if not isinstance(value, str) or key in COPIES:
                 continue
             name = str(key).rpartition("/")[2]
-            at = Place(f"{place.path}[{key}]", place.how, place.off, place.nodes)
+            at = replace(place, path=f"{place.path}[{key}]")
             verdicts = [judge(value, says_image(name), self.groups)] if not any(c.isspace() for c in value) else []
             for verdict in verdicts or scan(value, self.groups):
                 if verdict is not None and not says_image(name):
@@ -390,7 +408,7 @@ class Walker:
             return
         how = "config map" if kind == "ConfigMap" else "secret"
         self.private = kind == "Secret"
-        inner = Place(place.path, place.how or how, place.off, place.nodes)
+        inner = replace(place, how=place.how or how)
         encoded = section == "binaryData" or (kind == "Secret" and section == "data")
         flat = {str(key): _decoded(value) if encoded else text_of(value) for key, value in values.items()}
         joined = join_named({key: value for key, value in flat.items() if "\n" not in value})
@@ -399,7 +417,7 @@ class Walker:
                 # Knative's and KServe's custom: the documentation of the other keys, which nothing reads.
                 self._example(text, Place(f"{inner.path}[{key}]", inner.how))
                 continue
-            at = Place(f"{inner.path}[{key}]", inner.how, inner.off, inner.nodes)
+            at = replace(inner, path=f"{inner.path}[{key}]")
             if key in joined:
                 self._take(joined[key], at, how)
             elif text:
@@ -413,7 +431,7 @@ class Walker:
     def _inside(self, inside: Iterable[dict[str, Any]], text: str, place: Place, how: str) -> None:
         """Documents in a string, then what the text names outside of their fields, such as in a comment."""
         before = len(self.discovery.found), len(self.discovery.excluded), len(self.discovery.undecided)
-        at = Place(place.path, place.how or how, place.off, place.nodes)
+        at = replace(place, how=place.how or how)
         for document in inside:
             self._document(document, at)
         known = {item.reference for item in self.discovery.found[before[0] :]}
