@@ -31,7 +31,7 @@ options:
   manifest:
     description:
       - Rendered manifests, as C(helm template) prints them.
-      - Exactly one of O(manifest) and O(manifest_file) is required.
+      - Exactly one of O(manifest), O(manifest_file) and O(releases) is required.
     type: str
   manifest_file:
     description: Path of a file with rendered manifests.
@@ -44,6 +44,45 @@ options:
     description: Name of the Helm release. Its running pods are told by their label C(app.kubernetes.io/instance).
     type: str
     default: ""
+  releases:
+    description:
+      - Several releases that have to fit together, in the order in which they are deployed.
+      - In place of O(manifest), O(namespace) and O(release).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the Helm release.
+        type: str
+        default: ""
+      namespace:
+        description: Namespace of the objects that name none.
+        type: str
+        default: default
+      manifest:
+        description: Rendered manifests. Exactly one of this and O(releases[].manifest_file) is required.
+        type: str
+      manifest_file:
+        description: Path of a file with rendered manifests.
+        type: path
+  questions:
+    description:
+      - What to ask, each with a verdict of its own in RV(answers). The first one is answered at the top level too.
+      - V(now) is whether the pods find nodes with the replicas asked.
+      - V(autoscaled) is the same with as many replicas as the autoscalers of the manifests may make.
+      - V(rolling_update) is the same with the pods that a rolling update of all Deployments has on top (maxSurge).
+      - V(lost_nodes) is the same once the O(tolerate_nodes) nodes are gone whose loss is the worst; pods of others
+        that ran there take room elsewhere.
+      - V(lost_zone) is the same once the zone is gone whose loss is the worst.
+      - V(evict) is whether the pods find nodes once the scheduler has evicted pods of lower priority, and which.
+    type: list
+    elements: str
+    choices: [now, autoscaled, rolling_update, lost_nodes, lost_zone, evict]
+    default: [now]
+  tolerate_nodes:
+    description: How many nodes are gone in the question V(lost_nodes).
+    type: int
+    default: 1
   kubeconfig:
     description:
       - Path of a kubeconfig of the cluster.
@@ -62,7 +101,7 @@ requirements:
   - PyYAML
   - kubernetes (Python package), where O(kubeconfig) is used
 notes:
-  - What the module does not model, such as devices by claim (DRA), other schedulers and resource quotas,
+  - What the module does not model, such as devices by claim (DRA), scheduling gates and other schedulers,
     is named in RV(not_modelled).
 """
 
@@ -74,6 +113,18 @@ EXAMPLES = r"""
     namespace: speech
     kubeconfig: ~/.kube/config
   register: capacity
+
+- name: Ask what an update and the loss of a node would do, with another release beside it
+  airgap.speech.capacity:
+    releases:
+      - name: speech
+        namespace: speech
+        manifest: "{{ speech.command }}"
+      - name: monitoring
+        namespace: monitoring
+        manifest_file: monitoring.yaml
+    questions: [now, rolling_update, lost_nodes]
+    kubeconfig: ~/.kube/config
 
 - name: Plan for a cluster that does not exist yet
   airgap.speech.capacity:
@@ -123,6 +174,69 @@ shortfalls:
       type: list
       elements: str
       sample: ["a pod asks for 4 of cpu; the node with the most has 1500m free"]
+    cause:
+      description:
+        - Why, in one word. V(sum) when the nodes together have too little, V(fragmentation) when they have enough, but
+          none of them in one piece, V(constraints) when rules let no node in, V(quota) when a resource quota is too
+          small, V(admission) when the API server refuses the pods for something else.
+      type: str
+      sample: fragmentation
+cause:
+  description: The cause of the first shortfall; empty where there is none.
+  returned: success
+  type: str
+  sample: sum
+remedies:
+  description: Changes that would make all pods fit. Each has been tried in the simulation.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: One of V(nodes), V(label), V(toleration), V(uncordon), V(quota) and V(replicas).
+      type: str
+      sample: nodes
+    text:
+      description: What to do, to read.
+      type: str
+      sample: 2 more node(s) like gpu
+    nodes:
+      description: How many nodes are added or labelled.
+      type: int
+      sample: 2
+    like:
+      description: The pool, or the node, that the added nodes are like.
+      type: str
+      sample: gpu
+answers:
+  description:
+    - The answer to each of O(questions), by its name, with the keys of the top level from RV(verdict) on.
+    - RV(answers.lost) and RV(answers.victims) stand in each of them.
+  returned: success
+  type: dict
+  contains:
+    lost:
+      description: The nodes, or the zone, that are gone in V(lost_nodes) and V(lost_zone).
+      type: list
+      elements: str
+      sample: [worker-1]
+    victims:
+      description: The pods that are evicted in V(evict), each with C(pod), C(node), C(priority) and C(for), a workload.
+      type: list
+      elements: dict
+      sample: [{"pod": "batch/low-1", "node": "worker-1", "priority": 0, "for": "Deployment speech/open-speech"}]
+lost:
+  description: As RV(answers.lost), of the first question.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+victims:
+  description: As RV(answers.victims), of the first question.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 placements:
   description: The workloads of the pods on each node, in the order of ties that is shown.
   returned: success
@@ -173,12 +287,13 @@ kubernetes_minor:
 
 import json
 import traceback
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import as_result, assess, complete, describe
+from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import ask, complete
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
+from ansible_collections.airgap.speech.plugins.module_utils.kube.problem import Release
 from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import QuantityError
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import (
     ApiError,
@@ -242,19 +357,30 @@ def read_text(path: str, what: str) -> str:
         raise SpecError(f"{what} {path}: it cannot be read: {error}; give the path of a text file") from None
 
 
+def releases_of(params: Mapping[str, Any]) -> List[Release]:
+    """The releases that the options name."""
+    given = params["releases"]
+    if given is None:
+        given = [
+            {"name": params["release"], **{key: params[key] for key in ("namespace", "manifest", "manifest_file")}}
+        ]
+    result = []
+    for item in given:
+        text = item["manifest"] if item["manifest"] is not None else read_text(item["manifest_file"], "manifest")
+        result.append(Release(tuple(load_documents(text)), item["namespace"], item["name"]))
+    return result
+
+
 def run(module: AnsibleModule) -> Dict[str, Any]:
     """Find the verdict."""
     params = module.params
-    text = params["manifest"] if params["manifest"] is not None else read_text(params["manifest_file"], "manifest")
-    documents = load_documents(text)
-    namespace = params["namespace"]
+    releases = releases_of(params)
     if params["cluster_file"]:
         snapshot = from_documents(load_documents(read_text(params["cluster_file"], "cluster file")))
     else:
         reader = Reader(api_get(module, params["kubeconfig"], params["context"]))
-        snapshot = complete(reader, reader.base(), documents, namespace)
-    verdict, manifest = assess(documents, namespace, snapshot, params["release"])
-    return as_result(verdict, describe(verdict, manifest, params["release"], namespace), snapshot.minor)
+        snapshot = complete(reader, reader.base(), releases)
+    return ask(releases, snapshot, params["questions"], tolerate_nodes=params["tolerate_nodes"])
 
 
 def main() -> None:
@@ -264,12 +390,31 @@ def main() -> None:
             "manifest_file": {"type": "path"},
             "namespace": {"type": "str", "default": "default"},
             "release": {"type": "str", "default": ""},
+            "releases": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "name": {"type": "str", "default": ""},
+                    "namespace": {"type": "str", "default": "default"},
+                    "manifest": {"type": "str"},
+                    "manifest_file": {"type": "path"},
+                },
+                "mutually_exclusive": [("manifest", "manifest_file")],
+                "required_one_of": [("manifest", "manifest_file")],
+            },
+            "questions": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["now", "autoscaled", "rolling_update", "lost_nodes", "lost_zone", "evict"],
+                "default": ["now"],
+            },
+            "tolerate_nodes": {"type": "int", "default": 1},
             "kubeconfig": {"type": "path"},
             "context": {"type": "str"},
             "cluster_file": {"type": "path"},
         },
-        mutually_exclusive=[("manifest", "manifest_file"), ("kubeconfig", "cluster_file")],
-        required_one_of=[("manifest", "manifest_file"), ("kubeconfig", "cluster_file")],
+        mutually_exclusive=[("manifest", "manifest_file", "releases"), ("kubeconfig", "cluster_file")],
+        required_one_of=[("manifest", "manifest_file", "releases"), ("kubeconfig", "cluster_file")],
         supports_check_mode=True,
     )
     try:

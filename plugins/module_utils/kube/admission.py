@@ -25,6 +25,8 @@ class Admission:
     """What a cluster has that bears on pods as they are taken in. What is not known of it is not applied."""
 
     priority_classes: Dict[str, int] = field(default_factory=dict)
+    # The preemption policy of each class that has one.
+    preemption: Dict[str, str] = field(default_factory=dict)
     default_priority: int = 0
     default_priority_class: str = ""
     runtime_classes: Dict[str, Document] = field(default_factory=dict)
@@ -73,6 +75,8 @@ def admission_from(documents: Iterable[Document], version: Optional[versions.Ver
         if kind == "PriorityClass":
             value = int(document.get("value") or 0)
             admission.priority_classes[name] = value
+            if document.get("preemptionPolicy"):
+                admission.preemption[name] = str(document["preemptionPolicy"])
             # Of several defaults the API server takes the one with the lowest value.
             if document.get("globalDefault") and (
                 not admission.default_priority_class or value < admission.default_priority

@@ -36,6 +36,8 @@ class Node:
     unschedulable: bool = False
     # Bytes of each image, by name.
     images: Mapping[str, int] = field(default_factory=dict)
+    # The pool of a cluster file that it belongs to.
+    pool: str = ""
 
     @property
     def pods(self) -> int:
@@ -100,7 +102,7 @@ def read_pools(pools: Any, where: str = "pools") -> List[Node]:
         for number in range(1, count + 1):
             node = f"{name}-{number}"
             base = {HOSTNAME: node, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-            nodes.append(Node(node, {**base, **labels}, allocatable, marks))
+            nodes.append(Node(node, {**base, **labels}, allocatable, marks, pool=name))
     return nodes
 
 

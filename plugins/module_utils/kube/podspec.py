@@ -64,10 +64,15 @@ class Pod:
     images: Tuple[str, ...] = ()
     image_volumes: Tuple[str, ...] = ()
     priority: int = 0
+    preempts: bool = True
 
     @property
     def label_map(self) -> Dict[str, str]:
         return dict(self.labels)
+
+    def label(self, key: str) -> Optional[str]:
+        """The value of one label; None where the pod does not have it."""
+        return next((text for name, text in self.labels if name == key), None)
 
     @property
     def request_map(self) -> Dict[str, int]:
@@ -84,6 +89,8 @@ class Existing(NamedTuple):
     owner_name: str = ""
     terminating: bool = False
     charge: Optional[Charge] = None
+    # It waits for a node, and this one is being cleared for it.
+    nominated: bool = False
 
 
 @dataclass
@@ -154,6 +161,7 @@ def read_pod(
             str(volume["image"].get("reference") or "") for volume in spec.get("volumes") or [] if volume.get("image")
         ),
         priority=priority,
+        preempts=str(spec.get("preemptionPolicy") or admission.preemption.get(priority_class)) != "Never",
     )
     notes = ([runtime.note] if runtime.note else []) + _unknowns(spec)
     return PodRead(pod, charge_of(resources, spec, priority_class), refused, notes)
@@ -320,7 +328,16 @@ class ExistingReader:
             if owner_name.endswith(suffix):
                 kind, owner_name = "Deployment", owner_name[: -len(suffix)]
         terminating = bool(metadata.get("deletionTimestamp"))
-        return Existing(name, sys.intern(str(node)), pod, sys.intern(kind), sys.intern(owner_name), terminating, charge)
+        return Existing(
+            name,
+            sys.intern(str(node)),
+            pod,
+            sys.intern(kind),
+            sys.intern(owner_name),
+            terminating,
+            charge,
+            nominated=not spec.get("nodeName"),
+        )
 
 
 # What of a pod's spec bears on where it and others may be placed.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -206,6 +207,13 @@ class Quotas:
         for quota in self.quotas:
             if quota.namespace == namespace and quota.matches(charge):
                 quota.remove(charge)
+
+    def room(self, namespace: str, charge: Optional[Charge], most: int) -> int:
+        """How many more such pods are let in, up to ``most``."""
+        mine = Quotas(copy.deepcopy([quota for quota in self.quotas if quota.namespace == namespace]))
+        if not mine.quotas:
+            return most
+        return next((number for number in range(most) if mine.admit(namespace, charge)), most)
 
     def admit(self, namespace: str, charge: Optional[Charge]) -> str:
         """Count one more pod, or say why it is refused."""

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube import bulk, proofs, scores
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
-from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import NOT_NAMED, Cluster
+from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import NOT_NAMED, TOO_MANY_PODS, Cluster
 from ansible_collections.airgap.speech.plugins.module_utils.kube.orders import Outcomes, Path, Search
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Workload
 from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing, Pod
@@ -22,9 +22,16 @@ FITS = "fits"
 DOES_NOT_FIT = "does_not_fit"
 ORDER_DEPENDENT = "order_dependent"
 
+SUM, FRAGMENTATION, CONSTRAINTS = "sum", "fragmentation", "constraints"
+QUOTA, ADMISSION = "quota", "admission"
+
 # From this many nodes on, the scheduler looks at a sample of them only.
 _SAMPLED_NODES = 100
 _HEADROOM_LIMIT = 100
+
+
+# Places a pod of a class for a workload, whatever it takes: the node, or None.
+Evict = Callable[[int, str], Optional[int]]
 
 
 @dataclass
@@ -35,6 +42,8 @@ class Shortfall:
     pods: int
     message: str
     details: List[str] = field(default_factory=list)
+    # Whether it is a lack of sum, of room in one piece, of a rule that lets no node in, or of quota.
+    cause: str = ""
 
 
 @dataclass
@@ -55,16 +64,6 @@ class Verdict:
     @property
     def fits(self) -> bool:
         return self.verdict == FITS
-
-
-def _belongs(existing: Existing, workload: Workload) -> bool:
-    if existing.pod.namespace != workload.namespace:
-        return False
-    if workload.kind == "Pod":
-        return existing.name == workload.name
-    if workload.kind == "CronJob":
-        return existing.owner_kind == "Job" and existing.owner_name.rsplit("-", 1)[0] == workload.name
-    return existing.owner_kind == workload.kind and existing.owner_name == workload.name
 
 
 _SET_BY_CONTROLLERS = frozenset(
@@ -105,6 +104,7 @@ def _bare(pod: Pod, workload: Workload) -> Pod:
         spreads=tuple(replace(item, selector=_bare_selector(item.selector)) for item in pod.spreads),
         # What a kubelet's node has set, and what bears on the node only.
         image_volumes=(),
+        preempts=True,
     )
 
 
@@ -119,32 +119,54 @@ def _bare_selector(selector: Selector) -> Selector:
 
 
 def split_existing(
-    existing: Iterable[Existing], workloads: Sequence[Workload], release: str, namespace: str
+    existing: Iterable[Existing], workloads: Sequence[Workload], releases: FrozenSet[Tuple[str, str]]
 ) -> Tuple[List[Existing], Dict[str, List[Existing]]]:
-    """Divide the pods of a cluster into those of others, and those of this release that stay where they run.
+    """Divide the pods of a cluster into those of others, and those of these releases that stay where they run.
 
-    A pod of the release whose template has not changed is not made again by an upgrade, so it keeps its place.
-    The others of the release are left out: the manifest's take their place.
+    ``releases`` are pairs of namespace and name. A pod of a release whose template has not changed is not made again
+    by an upgrade, so it keeps its place. The others of a release are left out: the manifest's take their place.
     """
     others: List[Existing] = []
     kept: Dict[str, List[Existing]] = {}
+    owners = {(item.namespace, item.kind, item.name): item for item in workloads}
+    bare: Dict[Tuple[int, str], Tuple[Pod, bool]] = {}
     for item in existing:
-        owner = next((workload for workload in workloads if _belongs(item, workload)), None)
-        of_release = (
-            bool(release)
-            and item.pod.namespace == namespace
-            and (item.pod.label_map.get("app.kubernetes.io/instance") == release)
-        )
+        owner = _owner(item, owners)
         if owner is None:
-            if not of_release:
+            instance = item.pod.label("app.kubernetes.io/instance") if releases else None
+            if instance is None or (item.pod.namespace, instance) not in releases:
                 others.append(item)
             continue
         if owner.daemon or owner.hook or item.terminating or owner.kind in ("Job", "CronJob"):
             continue
-        room = owner.autoscaled or len(kept.get(owner.title, ())) < owner.count
-        if room and _bare(item.pod, owner) == _bare(owner.pod, owner):
-            kept.setdefault(owner.title, []).append(item)
+        if owner.autoscaled or len(kept.get(owner.title, ())) < owner.count:
+            key = (id(item.pod), owner.title)
+            if key not in bare:
+                bare[key] = (item.pod, _bare(item.pod, owner) == _bare(owner.pod, owner))
+            if bare[key][1]:
+                kept.setdefault(owner.title, []).append(item)
     return others, kept
+
+
+def _owner(item: Existing, owners: Mapping[Tuple[str, str, str], Workload]) -> Optional[Workload]:
+    """The workload of the manifest that a running pod belongs to."""
+    namespace = item.pod.namespace
+    found = owners.get((namespace, item.owner_kind, item.owner_name))
+    if found is None and item.owner_kind == "Job":
+        found = owners.get((namespace, "CronJob", item.owner_name.rsplit("-", 1)[0]))
+    if found is None and not item.owner_kind:
+        found = owners.get((namespace, "Pod", item.name))
+    return found
+
+
+def _why_refused(refusal: str) -> str:
+    return QUOTA if refusal.startswith(("exceeded quota", "failed quota")) else ADMISSION
+
+
+def _lack(reasons: Tuple[str, ...]) -> str:
+    """What a pod that may go to one node only lacks there."""
+    full = all(reason == TOO_MANY_PODS or reason.startswith("Insufficient ") for reason in reasons)
+    return SUM if full else CONSTRAINTS
 
 
 def queue(workloads: Sequence[Workload]) -> List[Workload]:
@@ -177,8 +199,14 @@ class Simulation:
         self._owners: List[Workload] = []
         self._queue: List[int] = []
 
-    def run(self, kept: Optional[Dict[str, List[Existing]]] = None, *, headroom: bool = True) -> Verdict:
-        """Find the verdict."""
+    def run(
+        self,
+        kept: Optional[Dict[str, List[Existing]]] = None,
+        *,
+        headroom: bool = True,
+        evict: Optional[Evict] = None,
+    ) -> Verdict:
+        """Find the verdict; with ``evict``, the one order in which it places the pods of the queue."""
         kept = kept or {}
         hooks = [workload for workload in self.workloads if workload.hook]
         main = [workload for workload in self.workloads if not workload.hook]
@@ -196,7 +224,7 @@ class Simulation:
         self._run_named([(workload, admitted[workload.title]) for workload in named])
         self._run_daemons(queue([workload for workload in main if workload.daemon]))
         blocked = list(self.shortfalls)
-        verdict, orders, exhaustive = self._place_queue()
+        verdict, orders, exhaustive = self._place_queue() if evict is None else self._place_by(evict)
         room = self._headroom([workload for workload in waiting if not workload.pod.node_name]) if headroom else {}
         self._run_hooks([hook for hook in hooks if hook.hook == "after"])
         if blocked or (verdict == FITS and self.shortfalls):
@@ -236,7 +264,9 @@ class Simulation:
             result[workload.title], refusal = self._admitted(workload, wanted)
             if refusal:
                 pods = wanted - result[workload.title]
-                self.shortfalls.append(Shortfall(workload.title, pods, f"pods are forbidden: {refusal}"))
+                self.shortfalls.append(
+                    Shortfall(workload.title, pods, f"pods are forbidden: {refusal}", cause=_why_refused(refusal))
+                )
         return result
 
     def _admitted(self, workload: Workload, wanted: int) -> Tuple[int, str]:
@@ -279,7 +309,9 @@ class Simulation:
             count, refusal = self._admitted(workload, len(wanted))
             if refusal:
                 refused = len(wanted) - count
-                self.shortfalls.append(Shortfall(workload.title, refused, f"pods are forbidden: {refusal}"))
+                self.shortfalls.append(
+                    Shortfall(workload.title, refused, f"pods are forbidden: {refusal}", cause=_why_refused(refusal))
+                )
             waiting += [(workload, index) for index in wanted[:count]]
         failed: Dict[str, List[Tuple[str, ...]]] = {}
         while waiting:
@@ -303,7 +335,7 @@ class Simulation:
             counts = dict.fromkeys(entries[0], 1)
             if others:
                 counts[NOT_NAMED] = others
-            self.shortfalls.append(Shortfall(title, len(entries), cluster.sentence(counts)))
+            self.shortfalls.append(Shortfall(title, len(entries), cluster.sentence(counts), cause=_lack(entries[0])))
 
     def _run_hooks(self, hooks: Sequence[Workload]) -> None:
         """Hooks run one after the other and go away again: each needs room of its own, not room together."""
@@ -352,6 +384,15 @@ class Simulation:
         path = outcomes.failed if verdict == ORDER_DEPENDENT else outcomes.placed if not outcomes.complete else []
         self._follow(path or [])
         return verdict, outcomes.orders, outcomes.complete
+
+    def _place_by(self, evict: Evict) -> Tuple[str, int, bool]:
+        path: Path = []
+        for number, class_id in enumerate(self._queue):
+            index = evict(class_id, self._owners[number].title)
+            if index is not None:
+                path.append((number, index))
+        self._finish(path, True)
+        return DOES_NOT_FIT if len(self.shortfalls) else FITS, 1, False
 
     @staticmethod
     def _verdict(outcomes: Outcomes) -> str:
@@ -422,12 +463,27 @@ class Simulation:
 
     def _short(self, workload: Workload, class_id: int, pods: int, message: str) -> None:
         details = self._details(workload.pod, class_id)
-        note = "preemption: pods of lower priority that could be evicted"
-        if note not in self.not_modelled and any(
+        if workload.pod.preempts and any(
             entry.where and entry.pod.priority < workload.pod.priority for entry in self.cluster.classes
         ):
-            self.not_modelled.append(note)
-        self.shortfalls.append(Shortfall(workload.title, pods, message, details))
+            details.append("pods of lower priority run: the question evict says whether evicting some helps")
+        self.shortfalls.append(Shortfall(workload.title, pods, message, details, self._cause(class_id, pods)))
+
+    def _cause(self, class_id: int, pods: int) -> str:
+        """Why pods of a class find no place, as the cluster stands."""
+        cluster, view = self.cluster, self.cluster.view(class_id)
+        reasons = [cluster.obstacle(view, index) for index in view.open]
+        full = [
+            index
+            for index, entry in zip(view.open, reasons)
+            if entry and all(reason == TOO_MANY_PODS or reason.startswith("Insufficient ") for reason in entry)
+        ]
+        if not full or len(full) < sum(1 for entry in reasons if entry):
+            return CONSTRAINTS
+        for name, amount in cluster.pod(class_id).requests:
+            if amount and sum(max(0, cluster.free[name][index]) for index in full) < amount * pods:
+                return SUM
+        return SUM if sum(max(0, cluster.slots[index]) for index in full) < pods else FRAGMENTATION
 
     def _details(self, pod: Pod, class_id: int) -> List[str]:
         """What the event does not say: the taints, the selector, and the most that a node has free."""
@@ -456,14 +512,18 @@ class Simulation:
         result = {}
         filler = bulk.Filler(self.cluster) if self.large else None
         for workload in workloads:
+            if workload.refused:
+                result[workload.title] = 0
+                continue
             class_id = self.cluster.intern(workload.pod_at(workload.count))
             view = self.cluster.view(class_id)
             placed: List[Tuple[int, Undo]] = []
+            most = self.quotas.room(workload.namespace, workload.charge, _HEADROOM_LIMIT)
             if filler is not None:
-                placed = filler.place(class_id, _HEADROOM_LIMIT)
+                placed = filler.place(class_id, most)
                 filler.remove(class_id, placed)
             else:
-                while len(placed) < _HEADROOM_LIMIT:
+                while len(placed) < most:
                     feasible = self.cluster.feasible(view)
                     if not feasible:
                         break

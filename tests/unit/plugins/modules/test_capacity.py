@@ -43,6 +43,9 @@ def run(tmp_path, manifest, **params):
         "kubeconfig": None,
         "context": None,
         "cluster_file": str(tmp_path / "nodes.yml"),
+        "releases": None,
+        "questions": ["now"],
+        "tolerate_nodes": 1,
     }
     return capacity.run(types.SimpleNamespace(params={**defaults, **params}))
 

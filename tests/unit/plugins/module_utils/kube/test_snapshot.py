@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import complete
+from ansible_collections.airgap.speech.plugins.module_utils.kube.problem import Release
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import (
     ApiError,
     ForbiddenError,
@@ -74,17 +75,19 @@ def test_reads_what_the_pods_bring_into_question_and_nothing_else():
     api = Api({})
     reader = Reader(api)
     plain = {**DOCUMENT, "spec": {"containers": [{"name": "c"}]}}
-    complete(reader, reader.base(), [plain], "speech")
+    complete(reader, reader.base(), [Release((plain,), "speech")])
     assert [path for path, _query in api.asked] == [
         "/version",
         "/api/v1/nodes",
         "/api/v1/pods",
         "/api/v1/namespaces/speech/limitranges",
         "/api/v1/namespaces/speech/resourcequotas",
+        # One of them may be the default of all pods.
+        "/apis/scheduling.k8s.io/v1/priorityclasses",
     ]
-    complete(reader, reader.base(), [DOCUMENT], "speech")
+    complete(reader, reader.base(), [Release((DOCUMENT,), "speech")])
     paths = {path for path, _query in api.asked}
-    assert "/apis/scheduling.k8s.io/v1/priorityclasses" in paths
+    assert "/apis/storage.k8s.io/v1/csinodes" in paths
     assert "/api/v1/namespaces/speech/persistentvolumeclaims" in paths
     assert "/api/v1/persistentvolumes" in paths
 
@@ -93,7 +96,7 @@ def test_missing_rights_are_told_all_at_once():
     forbidden = ("/api/v1/nodes", "/api/v1/pods", "/api/v1/namespaces/speech/persistentvolumeclaims")
     reader = Reader(Api({}, forbidden))
     with pytest.raises(ApiError) as caught:
-        complete(reader, reader.base(), [DOCUMENT], "speech")
+        complete(reader, reader.base(), [Release((DOCUMENT,), "speech")])
     assert "list nodes; pods in all namespaces; persistentvolumeclaims in namespace speech." in str(caught.value)
 
 
