@@ -59,6 +59,22 @@ options:
     description: Speak http with the registry.
     type: bool
     default: false
+  platforms:
+    description:
+      - The platforms of the bundle. An image that only nodes of another platform could run is not needed.
+      - Give what the bundle was made with; every image counts where it is empty.
+    type: list
+    elements: str
+    default: []
+  image_rules:
+    description: Files of rules for images that operators name in their code, the same as for the bundle.
+    type: list
+    elements: path
+    default: []
+  image_variables:
+    description: The values of the variables that O(image_rules) speak of, the same as for the bundle.
+    type: dict
+    default: {}
   kubeconfig:
     description: The kubeconfig of the cluster, for O(phase=after).
     type: path
@@ -118,6 +134,16 @@ missing:
   type: list
   elements: str
   sample: []
+undecided:
+  description:
+    - Places of the rendered release that may name an image, and of which discovery cannot say it, a line each.
+    - A rule (O(image_rules)) decides them.
+  returned: when O(phase=before)
+  type: list
+  elements: str
+  sample:
+    - "quay.io/prometheus/alertmanager has no tag and no digest; the program may add one
+      (Deployment operator spec.template.spec.containers[0].args[3])"
 pods:
   description: How many pods of the release were looked at.
   returned: when O(phase=after)
@@ -140,7 +166,8 @@ YAML_ERROR = None
 try:
     import yaml
 
-    from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import find_images, load_documents
+    from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import discover, load_documents
+    from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import ImageRules, merged
 except ImportError:
     YAML_ERROR = traceback.format_exc()
 
@@ -167,7 +194,7 @@ def connect(params):
 
 
 def look_before(params, lock, registry):
-    """Entries of the rendered release."""
+    """Entries of the rendered release, and what discovery could not decide."""
     text = params["manifest"]
     if params["manifest_file"]:
         with open(params["manifest_file"], encoding="utf-8") as handle:
@@ -180,7 +207,13 @@ def look_before(params, lock, registry):
         ) from error
     if not documents:
         raise ClosureFailed("the rendered release is empty; give manifest or manifest_file")
-    return closure.before(lock, find_images(documents, params["registry"]), registry, params["registry"])
+    rules = []
+    for path in params["image_rules"]:
+        with open(path, encoding="utf-8") as handle:
+            rules.append(ImageRules.load(handle.read(), path, params["image_variables"]))
+    found = discover(documents, params["registry"], params["platforms"], merged(rules))
+    entries = closure.before(lock, found.found, registry, params["registry"])
+    return entries, [f"{item.text} {item.why} ({item.kind} {item.name} {item.path})" for item in found.tidy().undecided]
 
 
 def look_after(module, lock, registry):
@@ -226,6 +259,9 @@ def main():
             "password_file": {"type": "path", "no_log": False},
             "ca_file": {"type": "path"},
             "plain_http": {"type": "bool", "default": False},
+            "platforms": {"type": "list", "elements": "str", "default": []},
+            "image_rules": {"type": "list", "elements": "path", "default": []},
+            "image_variables": {"type": "dict", "default": {}},
             "kubeconfig": {"type": "path"},
             "namespace": {"type": "str"},
             "release": {"type": "str", "default": ""},
@@ -242,7 +278,7 @@ def main():
         lock = load(params["bundle"])
         registry = connect(params)
         if params["phase"] == "before":
-            entries = look_before(params, lock, registry)
+            entries, result["undecided"] = look_before(params, lock, registry)
         else:
             entries, result["pods"] = look_after(module, lock, registry)
     except (ClosureFailed, LayoutError, LockError, OSError, ReferenceInvalid, RegistryError, ValueError) as error:

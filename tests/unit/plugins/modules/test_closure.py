@@ -170,6 +170,59 @@ def test_not_in_the_registry(
     assert "run image_mirror again" in result["msg"]
 
 
+OPERATED = """
+apiVersion: example.com/v1
+kind: Driver
+metadata: {name: d}
+spec: {repository: quay.io/a, image: one, version: "0"}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  nodeSelector: {kubernetes.io/os: windows}
+  containers: [{name: c, image: "quay.io/a/windows:1", args: ["--base-image=quay.io/a/base"]}]
+"""
+RULES = """
+schema: airgap.speech/image-rules/v1
+variables: {serial: "the number behind the zero"}
+rules:
+  - name: serial
+    reason: The operator appends it.
+    document: {group: example.com, kind: Driver}
+    images: ["quay.io/a/one:{serial}"]
+  - name: plain
+    reason: The operator never uses the plain version.
+    document: {group: example.com, kind: Driver}
+    at: [spec]
+    no_image: true
+"""
+
+
+def test_rules_and_platforms_as_the_bundle_has_them(
+    registry: tuple[str, dict[str, Any]], tmp_path: Path, capsys: Capture
+) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text(RULES)
+    given = {"manifest": OPERATED, "platforms": ["linux/amd64"], "image_rules": [str(rules)]}
+    result = call(capsys, tmp_path, registry[0], "", **given, image_variables={"serial": ["1"]})
+    assert not result.get("failed"), result
+    assert [image["reference"] for image in result["images"]] == ["quay.io/a/one:1"]
+    assert result["undecided"] == [
+        "quay.io/a/base has no tag and no digest; the program may add one (Pod p spec.containers[0].args[0])"
+    ]
+
+    result = call(capsys, tmp_path, registry[0], "", **given)
+    assert any("give the variable serial: the number behind the zero" in line for line in result["undecided"])
+
+    result = call(capsys, tmp_path, registry[0], "", **{**given, "platforms": [], "image_rules": []})
+    assert "quay.io/a/one:0 is not in the lock" in result["msg"]
+    assert "quay.io/a/windows:1 is not in the lock" in result["msg"]
+
+    rules.write_text("rules: []")
+    assert "is no file of image rules" in call(capsys, tmp_path, registry[0], "", **given)["msg"]
+
+
 def test_nothing_rendered(registry: tuple[str, dict[str, Any]], tmp_path: Path, capsys: Capture) -> None:
     assert "is empty" in call(capsys, tmp_path, registry[0], "x", manifest="")["msg"]
 
