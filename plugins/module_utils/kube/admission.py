@@ -27,7 +27,6 @@ class Admission:
     priority_classes: Dict[str, int] = field(default_factory=dict)
     # The preemption policy of each class that has one.
     preemption: Dict[str, str] = field(default_factory=dict)
-    default_priority: int = 0
     default_priority_class: str = ""
     runtime_classes: Dict[str, Document] = field(default_factory=dict)
     limit_ranges: Dict[str, List[Document]] = field(default_factory=dict)
@@ -35,19 +34,30 @@ class Admission:
 
     def priority(self, spec: Mapping[str, Any], thing: str, where: str) -> Tuple[int, str]:
         """The priority of a pod, and the name of its class."""
-        name = str(spec.get("priorityClassName") or "")
-        if isinstance(spec.get("priority"), int):
-            return int(spec["priority"]), name
-        if not name:
-            return self.default_priority, self.default_priority_class
+        name = str(spec.get("priorityClassName") or self.default_priority_class)
         if name in _SYSTEM_PRIORITIES:
-            return _SYSTEM_PRIORITIES[name], name
-        if name not in self.priority_classes:
+            value = _SYSTEM_PRIORITIES[name]
+        elif not name:
+            value = 0
+        elif name in self.priority_classes:
+            value = self.priority_classes[name]
+        else:
             raise SpecError(
                 f"{thing}: {where}.priorityClassName: no PriorityClass with name {name} was found;"
                 " create it, or take the name out of the values"
             )
-        return self.priority_classes[name], name
+        given, policy = spec.get("priority"), spec.get("preemptionPolicy")
+        computed = self.preemption.get(name, "PreemptLowerPriority")
+        for field_name, own, said, what in (
+            ("priority", given, value, f"integer value of priority ({given})"),
+            ("preemptionPolicy", policy, computed, f"string value of PreemptionPolicy ({policy})"),
+        ):
+            if own is not None and own != said:
+                raise SpecError(
+                    f"{thing}: {where}.{field_name}: the {what} must not be provided in pod spec; priority admission"
+                    f" controller computed {said} from the given PriorityClass name"
+                )
+        return value, name
 
     def limit(self, resources: PodResources, namespace: str, thing: str) -> str:
         """Give containers what the limit ranges of the namespace give them; say why the pod is refused, if it is."""
@@ -78,10 +88,9 @@ def admission_from(documents: Iterable[Document], version: Optional[versions.Ver
             if document.get("preemptionPolicy"):
                 admission.preemption[name] = str(document["preemptionPolicy"])
             # Of several defaults the API server takes the one with the lowest value.
-            if document.get("globalDefault") and (
-                not admission.default_priority_class or value < admission.default_priority
-            ):
-                admission.default_priority, admission.default_priority_class = value, name
+            default = admission.default_priority_class
+            if document.get("globalDefault") and (not default or value < admission.priority_classes[default]):
+                admission.default_priority_class = name
         elif kind == "RuntimeClass":
             admission.runtime_classes[name] = document
         elif kind == "LimitRange":

@@ -112,12 +112,17 @@ def read_pod(
     admission: Optional[Admission] = None,
     *,
     default_spread: Selector = NOTHING,
+    running: bool = False,
 ) -> PodRead:
-    """Read a pod's spec as it is after defaulting and admission."""
+    """Read a pod's spec as it is after defaulting and admission; a ``running`` one has been through it."""
     admission = admission or Admission()
     node_selector = dict(string_map(spec.get("nodeSelector"), thing, f"{where}.nodeSelector"))
     accepted = tolerations(spec.get("tolerations"), thing, f"{where}.tolerations")
-    priority, priority_class = admission.priority(spec, thing, where)
+    if running:
+        # It has been through admission, which wrote down what it found.
+        priority, priority_class = int(spec.get("priority") or 0), str(spec.get("priorityClassName") or "")
+    else:
+        priority, priority_class = admission.priority(spec, thing, where)
     runtime = runtime_of(admission, spec, node_selector)
     node_selector.update(runtime.node_selector)
     accepted += tolerations(runtime.tolerations, thing, f"RuntimeClass {spec.get('runtimeClassName')} tolerations")
@@ -311,7 +316,7 @@ class ExistingReader:
         key = marshal.dumps((namespace, sorted(labels.items()), essence), 2)
         known = self._known.get(key)
         if known is None:
-            read = read_pod(essence, namespace, labels, f"Pod {namespace}/{name}")
+            read = read_pod(essence, namespace, labels, f"Pod {namespace}/{name}", running=True)
             known = self._known[key] = (read.pod, read.charge)
         pod, charge = known
         claims = _claims(spec) + tuple(
@@ -348,6 +353,7 @@ _SCHEDULED = (
     "nodeSelector",
     "overhead",
     "priority",
+    "priorityClassName",
     "resources",
     "tolerations",
     "topologySpreadConstraints",
@@ -357,8 +363,6 @@ _SCHEDULED = (
 def _essence(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Dict[str, Any]:
     """A spec without what differs between equal pods, such as the names of volumes with tokens."""
     result: Dict[str, Any] = {name: spec[name] for name in _SCHEDULED if spec.get(name)}
-    if isinstance(spec.get("priority"), int) and spec.get("priorityClassName"):
-        result["priorityClassName"] = spec["priorityClassName"]
     given = {
         item.get("name"): item
         for group in ("initContainerStatuses", "containerStatuses")
