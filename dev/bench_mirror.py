@@ -25,6 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT / "build" / "collections"))
+
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import (
     MEDIA_CONFIG,
     MEDIA_LAYER_TAR,
@@ -38,7 +41,6 @@ from dev.bench_tools import PEERS, build_peer, build_registry, skopeo
 from tests.unit.plugins.module_utils.oci.samples import write_lock
 from tests.unit.registry_server import RegistryServer, free_port
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 WORK = CHECKOUT / "build" / "bench"
 RESULT = WORK / "mirror.json"
 SCENARIOS = ("cold", "noop", "one_layer", "registry_to_registry", "large_blob", "noop_ansible")
@@ -307,7 +309,9 @@ def noop_ansible(bench: Bench) -> None:
     play = [{"name": "Bench", "hosts": "localhost", "gather_facts": False, "tasks": [task, say]}]
     playbook = WORK / "mirror-playbook.json"
     playbook.write_text(json.dumps(play))
+    interpreter = ["-e", f"ansible_python_interpreter={sys.executable}"]
     command = [[str(CHECKOUT / ".venv/bin/ansible-playbook"), "-i", "localhost,", "-c", "local", str(playbook)]]
+    command[0] += interpreter
     bench.forget()
     measured(bench, command)
     figures = measured(bench, command)
