@@ -42,11 +42,11 @@ options:
         type: str
         default: '0644'
       owner:
-        description: Name of the owner.
+        description: Name of the owner. Empty for the user that the module runs as.
         type: str
         default: root
       group:
-        description: Name of the group.
+        description: Name of the group. Empty for that of the user that the module runs as.
         type: str
         default: root
   secrets:
@@ -123,7 +123,9 @@ from ansible_collections.airgap.speech.plugins.module_utils.secrets.file_set imp
 
 
 def number_of(kind: str, name: str, check_mode: bool) -> Optional[int]:
-    """Number of a user or group; None in check mode for one that a task before would have made."""
+    """Number of a user or group, ours where it is empty; None in check mode for one that a task before would make."""
+    if not name:
+        return os.geteuid() if kind == "user" else os.getegid()
     try:
         return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
     except KeyError as err:
@@ -154,7 +156,7 @@ class FileSet:
         owner = number_of("user", item["owner"], self.module.check_mode)
         group = number_of("group", item["group"], self.module.check_mode)
         wanted = render(path, text, secrets)
-        attributes = f"# {item['owner']}:{item['group']} {mode:04o}\n"
+        attributes = f"# {item['owner'] or 'this user'}:{item['group'] or 'its group'} {mode:04o}\n"
         present: Optional[bytes] = None
         before, attributes_before = "", ""
         if os.path.lexists(path):

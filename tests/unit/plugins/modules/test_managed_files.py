@@ -156,3 +156,12 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not a regular file" in run(capsys, files=[{"path": str(tmp_path)}])["msg"]
     assert "octal digits" in run(capsys, files=[{"path": path, "mode": "u=rw"}])["msg"]
     assert "listed twice" in run(capsys, files=[{"path": path}, {"path": path}])["msg"]
+
+
+def test_an_empty_owner_is_the_user_that_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "reports" / "report.json"
+    item = {"path": str(path), "content": "{}\n", "mode": "0600", "owner": "", "group": ""}
+    first = run(capsys, files=[dict(item)], directory_mode="0700")
+    assert first["changed"] and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
+    assert not run(capsys, files=[dict(item)])["changed"]
