@@ -77,6 +77,10 @@ options:
         description: What C(helm template) rendered for it with the values of the deploy, hooks and tests included.
         type: str
         required: true
+      manifests:
+        description: What other sets of values render, by the name of the set. Their images are carried as well.
+        type: dict
+        default: {}
   charts:
     description: The charts.
     type: list
@@ -160,6 +164,24 @@ options:
         description: When it is needed.
         type: str
         default: always
+  image_rules:
+    description: Files of rules for images that operators name in their code.
+    type: list
+    elements: path
+    default: []
+  image_variables:
+    description: Values that the rules speak of, such as C(node_os). A text or a list of texts each.
+    type: dict
+    default: {}
+  undecided_images:
+    description: What to do about a place that may name an image where nothing decides it.
+    type: str
+    choices: [warn, fail]
+    default: warn
+  referrers:
+    description: Carry what refers to an image in its registry, such as signatures and attestations.
+    type: bool
+    default: true
   image_sources:
     description: Where images are that no registry has. Each must be named by a release, a profile or O(images).
     type: list
@@ -327,6 +349,11 @@ options:
     description: The private key that signs, without a passphrase.
     type: path
     required: true
+  more_signing_keys:
+    description: Further private keys that sign as well, so that a site may ask for several signers.
+    type: list
+    elements: path
+    default: []
   signing_key_create:
     description: Make the key (ed25519, mode 0600) where it is missing.
     type: bool
@@ -439,6 +466,20 @@ excluded:
   type: list
   elements: dict
   sample: [{reference: "nvcr.io/nvidia/driver:580", why: "needed only if spec.driver.enabled"}]
+images_explained:
+  description: >-
+    Every place of the releases that names an image or might, with the release, its status (needed, not needed,
+    undecided, excluded), the reference, kind, name, path, how it was found, and why.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{release: speech, status: undecided, reference: "tools/probe", path: "data.config", why: "has no tag"}]
+undecided:
+  description: The rows of RV(images_explained) that nothing decides.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 pending:
   description: In check mode, what would have to be built or fetched first.
   returned: success
@@ -524,6 +565,8 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.pypi import P
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.sbom import Licence, SbomError, merged
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import parse_size
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.web import Web
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import UNDECIDED
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import RulesInvalid
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError, sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
@@ -536,6 +579,8 @@ try:
 except ImportError:
     DOCKER_ERROR = traceback.format_exc()
 
+# Warnings about places that may name an image; the result has all of them.
+SHOWN = 10
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 EXPECTED = (
     ArchiveError,
@@ -551,6 +596,7 @@ EXPECTED = (
     PartsError,
     ReferenceInvalid,
     RegistryError,
+    RulesInvalid,
     SbomError,
     making.MakerError,
     signature.SignatureError,
@@ -675,6 +721,13 @@ def signing_key(module):
         rc, out, err = module.run_command(argv)
         if rc != 0:
             module.fail_json(msg=f"{path}: ssh-keygen could not make the key ({(err or out).strip()})")
+    return public_half(module, path), created
+
+
+def public_half(module, path):
+    """The public half of a private key that is there, as text."""
+    if not os.path.exists(path):
+        module.fail_json(msg=f"{path}: there is no signing key; correct bundle_more_signing_keys")
     if os.stat(path).st_mode & 0o077:
         module.fail_json(msg=f"{path}: others may read this signing key; chmod it to 0600")
     rc, out, err = module.run_command(["ssh-keygen", "-y", "-P", "", "-f", path])
@@ -682,38 +735,39 @@ def signing_key(module):
         module.fail_json(
             msg=f"{path}: ssh-keygen cannot use this key ({(err or out).strip()}); it must have no passphrase"
         )
-    return " ".join(out.split()[:2]), created
+    return " ".join(out.split()[:2])
 
 
-def is_signed(module, lock_path, key):
-    """The lock that is there carries a right signature of this very key."""
-    if not key or not os.path.exists(lock_path + ".sig"):
+def is_signed(module, lock_path, keys):
+    """The lock that is there carries right signatures of these very keys and of no other."""
+    if not all(keys) or not os.path.exists(lock_path + ".sig"):
         return False
     try:
-        signature.verify_fingerprint(runner(module), lock_path, signature.key_fingerprint(key))
+        if signature.public_keys(lock_path + ".sig") != keys:
+            return False
+        for key in keys:
+            signature.verify_fingerprint(runner(module), lock_path, signature.key_fingerprint(key))
     except (signature.SignatureError, OSError):
         return False
     return True
 
 
-def put_signers(module, key):
-    """The allowed_signers line of the key, in the file that the operator carries apart from the bundle."""
+def put_signers(module, keys):
+    """The allowed_signers lines of the keys, in the file that the operator carries apart from the bundle."""
     path = module.params["signers_file"]
-    if not path or not key:
+    if not path or not all(keys):
         return bool(path)
     dest = os.path.realpath(module.params["dest"]) + os.sep
     if os.path.realpath(path).startswith(dest):
         module.fail_json(msg=f"{path}: is inside the bundle, so it would vouch for itself; name another place")
-    line = signature.signers_line(key)
     there = ""
     if os.path.exists(path):
         with open(path, encoding="utf-8") as handle:
             there = handle.read()
-    if line in there:
-        return False
-    if not module.check_mode:
-        write_file(path, (there + line).encode("utf-8"))
-    return True
+    lines = "".join(line for line in map(signature.signers_line, keys) if line not in there)
+    if lines and not module.check_mode:
+        write_file(path, (there + lines).encode("utf-8"))
+    return bool(lines)
 
 
 def describe(lock):
@@ -755,6 +809,10 @@ def specification(module):
         ],
         builds=[making.BuildSpec(**item) for item in params["builds"]],
         images=[making.ExtraImage(**item) for item in params["images"]],
+        image_rules=params["image_rules"],
+        image_variables=params["image_variables"],
+        refuse_undecided=params["undecided_images"] == "fail",
+        referrers=params["referrers"],
         image_sources=[making.ImageSource(**{**item, "path": item["path"] or ""}) for item in params["image_sources"]],
         files=[making.FileSpec(**{**item, "source": local_path(item["source"])}) for item in params["files"]],
         os_packages=[making.PackagesSpec(**item) for item in params["os_packages"]],
@@ -785,6 +843,7 @@ def run(module):
     """Make, sign and report."""
     params = module.params
     key, key_made = signing_key(module)
+    keys = [key] + [public_half(module, path) for path in params["more_signing_keys"]]
     say = Progress(params["progress_file"])
     logins = DockerLogins(params["docker_config"], runner(module)) if params["docker_config"] else None
     registries = Registries(params["registry_hosts"], logins)
@@ -799,14 +858,19 @@ def run(module):
         web=Web(params["registry_hosts"]),
     )
     made = maker.make()
+    undecided = [row for row in made.explained if row["status"] == UNDECIDED]
+    for row in undecided[:SHOWN]:
+        module.warn("release {release}: {reference} ({kind} {name}, {path}) may be an image: {why}".format(**row))
+    if len(undecided) > SHOWN:
+        module.warn(f"{len(undecided) - SHOWN} more places may name an image; see images_explained in the result")
     lock_path = os.path.join(params["dest"], LOCK_NAME)
     lock = made.lock or Lock("", "")
     vouched = [lock_path] + ([os.path.join(params["dest"], LIST_NAME)] if params["part_size"] else [])
-    signed = not made.changed and all(is_signed(module, path, key) for path in vouched)
+    signed = not made.changed and all(is_signed(module, path, keys) for path in vouched)
     if not signed and not module.check_mode:
         for path in vouched:
-            signature.sign(runner(module), path, params["signing_key"])
-    signers_changed = put_signers(module, key)
+            signature.sign(runner(module), path, params["signing_key"], *params["more_signing_keys"])
+    signers_changed = put_signers(module, keys)
     result = {
         "changed": bool(made.changed or not signed or key_made or signers_changed),
         "lock": lock_path,
@@ -816,6 +880,8 @@ def run(module):
             for item in lock.images
         ],
         "excluded": made.excluded,
+        "images_explained": made.explained,
+        "undecided": undecided,
         "pending": made.pending,
         "size": lock.size,
         "omitted": len(lock.omitted),
@@ -861,6 +927,7 @@ def main():
                     "namespace": {"type": "str", "required": True},
                     "chart": {"type": "str", "required": True},
                     "manifest": {"type": "str", "required": True},
+                    "manifests": {"type": "dict", "default": {}},
                 },
             },
             "charts": {
@@ -902,6 +969,10 @@ def main():
                     "needed": {"type": "str", "default": "always"},
                 },
             },
+            "image_rules": {"type": "list", "elements": "path", "default": []},
+            "image_variables": {"type": "dict", "default": {}},
+            "undecided_images": {"type": "str", "choices": ["warn", "fail"], "default": "warn"},
+            "referrers": {"type": "bool", "default": True},
             "image_sources": {
                 "type": "list",
                 "elements": "dict",
@@ -967,6 +1038,7 @@ def main():
             "platforms": {"type": "list", "elements": "str", "default": ["linux/amd64"]},
             "helm": {"type": "path"},
             "signing_key": {"type": "path", "required": True, "no_log": False},
+            "more_signing_keys": {"type": "list", "elements": "path", "default": [], "no_log": False},
             "signing_key_create": {"type": "bool", "default": False, "no_log": False},
             "signers_file": {"type": "path"},
             "threads": {"type": "int", "default": 2},

@@ -9,6 +9,7 @@ import time
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Reason
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import MakerError, Making, ReleaseSpec
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import UNDECIDED
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import (
     Discovery,
     ImageRules,
@@ -47,6 +48,15 @@ def reasons_of(making: Making) -> dict[str, list[Reason]]:
             else:
                 entry = {"reference": item.reference, "kind": item.kind, "name": item.name, "path": item.path}
                 made.excluded.append({**entry, "why": "needed only " + item.needed})
+    undecided = [row for row in made.explained if row["status"] == UNDECIDED]
+    if undecided and spec.refuse_undecided:
+        first = undecided[0]
+        raise MakerError(
+            f"release {first['release']}: {len(undecided)} places may name an image and nothing decides it, such as "
+            f"{first['reference']} ({first['kind']} {first['name']}, {first['path']}: {first['why']}); add what is "
+            "needed to "
+            "bundle_extra_images, say in image rules what is none, or set bundle_undecided_images to warn"
+        )
     for extra in spec.images:
         reference = upstream(extra.reference, spec.registry)
         reasons.setdefault(reference, []).append(Reason(extra.source, found="profile", needed=extra.needed))

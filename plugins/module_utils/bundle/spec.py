@@ -174,6 +174,7 @@ class Spec:
     # Files of rules for images that operators name in their code, and the values that the rules speak of.
     image_rules: list[str] = field(default_factory=list)
     image_variables: dict[str, Any] = field(default_factory=dict)
+    refuse_undecided: bool = False
     # Signatures and the like that refer to an image.
     referrers: bool = True
     # What the site has: digest to the repositories of its registry that hold it.
