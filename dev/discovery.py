@@ -31,7 +31,7 @@ OPERATORS = CHECKOUT / "roles/speech_platform/files/image_rules"
 def tool(name: str) -> str:
     """A binary: named by AIRGAP_SPEECH_<NAME>, on the path, or as the sandbox built it."""
     named = os.environ.get(f"AIRGAP_SPEECH_{name.upper()}")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airgap-speech"
+    cache = Path(os.environ.get("AIRGAP_SPEECH_CACHE") or Path.home() / ".cache" / "airgap-speech")
     built = sorted(cache.glob(f"go/*/*/bin/{name}"))
     return named or shutil.which(name) or (str(built[-1]) if built else name)
 

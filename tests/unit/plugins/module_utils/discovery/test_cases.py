@@ -45,7 +45,7 @@ def cases(kind: str) -> list[Any]:
 
 def tool(name: str) -> str:
     """A binary that is named, on the path, or built for the sandbox."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airgap-speech"
+    cache = Path(os.environ.get("AIRGAP_SPEECH_CACHE") or Path.home() / ".cache" / "airgap-speech")
     built = sorted(str(path) for path in cache.glob(f"go/*/*/bin/{name}"))
     found = os.environ.get(f"AIRGAP_SPEECH_{name.upper()}") or shutil.which(name) or (built[-1] if built else "")
     if not found:
