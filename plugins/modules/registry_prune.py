@@ -32,7 +32,8 @@ options:
   locks_dir:
     description:
       - Directory with the locks of the bundles that were mirrored, as
-        O(airgap.speech.image_mirror#module:locks_dir) keeps them. The locks of the bundles that were pruned are removed from it.
+        O(airgap.speech.image_mirror#module:locks_dir) keeps them.
+      - The locks of the bundles that were pruned are removed from it.
     type: path
     required: true
   keep:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Protocol
 
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import parse_digest
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import (
     MEDIA_INDEX,
     Descriptor,
@@ -173,6 +174,7 @@ def plan_push(
     """
     wanted: dict[tuple[str, str], PushItem] = {}
     for item in items:
+        parse_digest(item.digest)
         other = wanted.setdefault((item.repo, item.ref), item)
         if other.digest != item.digest:
             raise TransferError(
