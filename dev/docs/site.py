@@ -58,7 +58,7 @@ def stage() -> None:
     shutil.copy(HERE / "conf.py", SOURCE)
     named = {name for _title, names in PARTS for name in names}
     others = sorted(page.stem for page in SOURCE.glob("*.md") if page.stem not in named)
-    index = [(HERE / "index.md").read_text()]
+    index = [(HERE / "index.md").read_text().replace("](../../docs/", "](")]
     for title, names in PARTS:
         pages = []
         for name in [*names, *(others if title == "Guide" else [])]:
