@@ -57,6 +57,7 @@ class _Splitter:
         self._away = [counter for counter in view.away + view.repelled if len(counter.counts) <= _FEW_DOMAINS]
         self._ranked = [entry[0] for entry in self._spreads] + self._soft
         self.lookups = [counter.lookup for counter in self._ranked + self._near + self._away]
+        self.always_open = not (self._spreads or self._near or self._away)
 
     def rank(self, cell: _Cell) -> None:
         found = [(counter.counts, counter.lookup[cell.sample]) for counter in self._ranked]
@@ -101,12 +102,15 @@ class Filler:
         cpu, memory = self._weights[index]
         return self._cluster.scored_cpu[index] * cpu + self._cluster.scored_memory[index] * memory
 
-    def place(self, class_id: int, count: int) -> List[Tuple[int, Undo]]:
-        """Place up to so many pods of a class: the nodes that they went to. Fewer, when no node takes the next."""
+    def place(self, class_id: int, count: int, *, plain: bool = False) -> List[Tuple[int, Undo]]:
+        """Place up to so many pods of a class: the nodes that they went to. Fewer, when no node takes the next.
+
+        ``plain`` leaves out what makes one node better than another, apart from how full it is.
+        """
         cluster, loads = self._cluster, self._loads
         view = cluster.view(class_id)
         splitter = _Splitter(view)
-        cells = self._cells(view, splitter)
+        cells = self._cells(view, splitter, plain)
         penalty = _SPREAD_PENALTY if view.soft or view.spreads or view.away else 0.0
         cpu, memory = cluster.pod(class_id).scored
         placed: List[Tuple[int, Undo]] = []
@@ -129,9 +133,9 @@ class Filler:
         for index, _undo in placed:
             self._loads[index] = self._load(index)
 
-    def _cells(self, view: View, splitter: _Splitter) -> List[_Cell]:
+    def _cells(self, view: View, splitter: _Splitter, plain: bool) -> List[_Cell]:
         own = next((counter.counts for constraint, counter in view.soft if constraint.topology_key == HOSTNAME), None)
-        plain = not (view.soft_taints or view.preferred or self._jitter or (own is not None and any(own)))
+        plain = plain or not (view.soft_taints or view.preferred or self._jitter or (own is not None and any(own)))
         loads = self._loads
         cells = []
         for indexes in self._cluster.parts(view, splitter.lookups):
@@ -158,7 +162,7 @@ class Filler:
 
     def _next(self, view: View, cells: List[_Cell], splitter: _Splitter) -> Optional[Tuple[_Cell, Entry]]:
         """The next node that takes a pod, from the cells with the fewest pods of the workload first."""
-        found = self._from(view, [cell for cell in cells if not splitter.shut(cell)])
+        found = self._from(view, cells if splitter.always_open else [cell for cell in cells if not splitter.shut(cell)])
         if found is None and any(cell.aside for cell in cells):
             for cell in cells:
                 cell.heap += cell.aside
@@ -167,25 +171,28 @@ class Filler:
             found = self._from(view, [cell for cell in cells if not splitter.shut(cell)])
         return found
 
-    def _from(self, view: View, cells: List[_Cell]) -> Optional[Tuple[_Cell, Entry]]:
+    def _from(self, view: View, cells: Sequence[_Cell]) -> Optional[Tuple[_Cell, Entry]]:
         obstacle = self._cluster.obstacle
-        while cells:
-            chosen, least = cells[0], (9e9, 0)
-            if len(cells) > 1:
-                for cell in cells:
-                    rank = float(sum([counts[domain] for counts, domain in cell.ranks]))
-                    entry = (rank + cell.heap[0][0] / 2, 0) if cell.heap else (9e9, 0)
-                    if entry < least:
-                        chosen, least = cell, entry
-            heap = chosen.heap
+        if len(cells) > 1:
+            ranked = []
+            for cell in cells:
+                if cell.heap:
+                    rank = cell.heap[0][0] / 2
+                    for counts, domain in cell.ranks:
+                        rank += counts[domain]
+                    ranked.append((rank, cell.sample, cell))
+            # Most of the time the first is the one; the others are looked at when it turns out to be full.
+            ranked.sort()
+            cells = [entry[2] for entry in ranked]
+        for cell in cells:
+            heap = cell.heap
             while heap:
                 top = heappop(heap)
                 reasons = obstacle(view, top[1])
                 if not reasons:
-                    return chosen, top
+                    return cell, top
                 if reasons[0] in LIFTED_LATER:
-                    chosen.aside.append(top)
-            cells.remove(chosen)
+                    cell.aside.append(top)
         return None
 
 

@@ -161,6 +161,8 @@ class View:
     soft_taints: Optional[List[int]] = None
     preferred: Optional[List[int]] = None
     images: Optional[List[int]] = None
+    # Whether nothing but resources keeps its pods off open nodes.
+    alone: bool = False
     resource_scores: Dict[Tuple[int, int, int, int, int], int] = field(default_factory=dict)
 
 
@@ -195,6 +197,8 @@ class Cluster:
             sizes.setdefault((node.allocatable.get("cpu", 0), node.allocatable.get("memory", 0)), len(sizes))
             for node in self.nodes
         ]
+        self._has_soft_taints = any(t.effect == "PreferNoSchedule" for node in self.nodes for t in node.taints)
+        self._images = {image for node in self.nodes for image in node.images}
         self._ids: Dict[Tuple[Pod, bool], int] = {}
         self._quick: Dict[Tuple[int, bool], Tuple[Pod, int]] = {}
         self.classes: List[_PodClass] = []
@@ -567,6 +571,7 @@ class Cluster:
         view.weighted += [(self._matching_counter(term), term.weight) for term in pod.preferred_affinity]
         view.weighted += [(self._matching_counter(term), -term.weight) for term in pod.preferred_anti_affinity]
         self._compile_soft(view, pod)
+        view.alone = not (view.ports or view.claims or view.spreads or view.near or view.away or view.repelled)
         return view
 
     def _compile_soft(self, view: View, pod: Pod) -> None:
@@ -583,7 +588,7 @@ class Cluster:
             else:
                 counter = self._spread_counter(pod, constraint, together, False)
             view.soft.append((constraint, counter))
-        if any(taint.effect == "PreferNoSchedule" for node in self.nodes for taint in node.taints):
+        if self._has_soft_taints:
             view.soft_taints = [
                 sum(1 for t in node.taints if t.effect == "PreferNoSchedule" and not self.tolerated(pod, t))
                 for node in self.nodes
@@ -600,10 +605,9 @@ class Cluster:
         wanted = [_full_name(image) for image in pod.images]
         mounted = [_full_name(image) for image in pod.image_volumes] if self.version.image_volumes_score else []
         weights: Dict[str, int] = {}
-        for image in {*wanted, *mounted}:
+        for image in self._images.intersection(wanted + mounted):
             holders = [node.images[image] for node in self.nodes if image in node.images]
-            if holders:
-                weights[image] = int(float(holders[0]) * (len(holders) / len(self.nodes)))
+            weights[image] = int(float(holders[0]) * (len(holders) / len(self.nodes)))
         if not weights:
             return None
         most = _MOST_OF_IMAGE * len(wanted)

@@ -80,6 +80,11 @@ class Workload:
     def daemon(self) -> bool:
         return self.kind == "DaemonSet"
 
+    @property
+    def alike(self) -> bool:
+        """Whether all its pods are equal."""
+        return not self.indexed and not (self.claim_templates and self.present)
+
     def pod_at(self, index: int) -> Pod:
         """The pod of that number. Claims of its own that are not there yet are alike, so they share a name."""
         pod = self.indexed[index] if index < len(self.indexed) else self.pod

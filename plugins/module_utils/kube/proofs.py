@@ -14,7 +14,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import 
 Total = Tuple[int, int]
 
 # Nodes times batches that are looked at: a second at most.
-_BUDGET = 400_000
+_BUDGET = 150_000
 
 
 def always_fits(cluster: Cluster, totals: Sequence[Total]) -> bool:

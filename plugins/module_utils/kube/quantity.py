@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Dict, Mapping, Tuple
 
 MAX_INT64 = 2**63 - 1
@@ -81,6 +82,7 @@ def _take(text: str, position: int, letters: frozenset[str]) -> int:
     return position
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Quantity:
     """Read a quantity from its text form, with the grammar of apimachinery's ``ParseQuantity``."""
     if not text:

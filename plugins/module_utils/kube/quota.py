@@ -44,13 +44,17 @@ def charge_of(resources: PodResources, spec: Mapping[str, Any], priority_class: 
         for container in resources.containers:
             for name in sorted(_MUST_SAY - set(_usage(container.requests, container.limits))):
                 unsaid.setdefault(name, []).append(container.name)
-    asked = [amount for item in resources.containers for amount in (*item.requests.values(), *item.limits.values())]
-    asked += [*resources.requests.values(), *resources.limits.values()]
+    # What a pod's quality of service goes by: cpu and memory, of the pod itself where it asks for any.
+    own = [resources.requests, resources.limits]
+    lists = (
+        own if resources.pod_level else [part for item in resources.containers for part in (item.requests, item.limits)]
+    )
+    asked = any(amounts.get(name, quantities.ZERO).nanos for amounts in lists for name in ("cpu", "memory"))
     deadline = spec.get("activeDeadlineSeconds")
     return Charge(
         used=tuple(sorted(used.items())),
         unsaid=tuple((name, tuple(sorted(set(who)))) for name, who in sorted(unsaid.items())),
-        best_effort=not any(amount.nanos for amount in asked),
+        best_effort=not asked,
         terminating=isinstance(deadline, int) and deadline >= 0,
         priority_class=priority_class,
         crosses_namespaces=_crosses(spec.get("affinity") or {}),

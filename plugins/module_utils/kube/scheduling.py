@@ -10,7 +10,7 @@ from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional,
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube import bulk, proofs, scores
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
-from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import NOT_NAMED, TOO_MANY_PODS, Cluster
+from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import NOT_NAMED, TOO_MANY_PODS, Cluster, View
 from ansible_collections.airgap.speech.plugins.module_utils.kube.orders import Outcomes, Path, Search
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Workload
 from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing, Pod
@@ -217,9 +217,13 @@ class Simulation:
         for workload in waiting:
             if not workload.pod.node_name:
                 here = len(kept.get(workload.title, ()))
-                for index in range(here, here + admitted[workload.title]):
-                    self._owners.append(workload)
-                    self._queue.append(self.cluster.intern(workload.pod_at(index)))
+                count = admitted[workload.title]
+                self._owners += [workload] * count
+                if workload.alike:
+                    self._queue += [self.cluster.intern(workload.pod_at(0))] * count
+                else:
+                    pods = (workload.pod_at(index) for index in range(here, here + count))
+                    self._queue += [self.cluster.intern(pod) for pod in pods]
         named = [workload for workload in main if workload.pod.node_name and not workload.daemon]
         self._run_named([(workload, admitted[workload.title]) for workload in named])
         self._run_daemons(queue([workload for workload in main if workload.daemon]))
@@ -510,17 +514,20 @@ class Simulation:
     def _headroom(self, workloads: Sequence[Workload]) -> Dict[str, int]:
         """How many more pods of each workload would find a place, each workload alone."""
         result = {}
-        filler = bulk.Filler(self.cluster) if self.large else None
+        filler = bulk.Filler(self.cluster)
         for workload in workloads:
             if workload.refused:
                 result[workload.title] = 0
                 continue
             class_id = self.cluster.intern(workload.pod_at(workload.count))
             view = self.cluster.view(class_id)
-            placed: List[Tuple[int, Undo]] = []
             most = self.quotas.room(workload.namespace, workload.charge, _HEADROOM_LIMIT)
-            if filler is not None:
-                placed = filler.place(class_id, most)
+            if view.alone:
+                result[workload.title] = min(most, self._room(view, most))
+                continue
+            placed: List[Tuple[int, Undo]] = []
+            if self.large:
+                placed = filler.place(class_id, most, plain=True)
                 filler.remove(class_id, placed)
             else:
                 while len(placed) < most:
@@ -533,3 +540,13 @@ class Simulation:
                     self.cluster.remove(class_id, index, undo)
             result[workload.title] = len(placed)
         return result
+
+    def _room(self, view: View, most: int) -> int:
+        """How many pods that nothing but resources keeps out would find a place, up to ``most``."""
+        room = 0
+        for index in view.open:
+            fitting = [column[index] // amount for column, amount in view.needs]
+            room += max(0, min([self.cluster.slots[index], *fitting]))
+            if room >= most:
+                break
+        return room
