@@ -13,6 +13,16 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity
 from ansible_collections.airgap.speech.plugins.module_utils.sizing import disk
 from ansible_collections.airgap.speech.plugins.module_utils.sizing.disk import Place, ReleaseDisk, Room
 
+# What the questions of the module capacity are about, for people.
+QUESTIONS = {
+    "now": "with the replicas asked",
+    "autoscaled": "at the autoscalers' maximum",
+    "rolling_update": "during a rolling update",
+    "lost_nodes": "with nodes lost",
+    "lost_zone": "with a zone lost",
+    "evict": "by evicting lower priorities",
+}
+
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
 
@@ -45,17 +55,20 @@ class Findings:
 
     passed: List[str] = field(default_factory=list)
     failures: List[Failure] = field(default_factory=list)
+    texts: List[str] = field(default_factory=list)
 
     def fail(self, thing: str, cause: str, next_step: str) -> None:
         self.failures.append(Failure(thing, cause, next_step))
 
     def message(self) -> str:
-        """All of it as a text."""
+        """All of it as a text, tables last."""
         if not self.failures:
-            return "\n".join(["preflight: everything checked is well", *(f"- {line}" for line in self.passed)])
-        count = len(self.failures)
-        head = f"preflight: {count} thing(s) must be put right before anything is changed:"
-        return "\n".join([head, *(f"{number}. {failure}" for number, failure in enumerate(self.failures, 1))])
+            lines = ["preflight: everything checked is well", *(f"- {line}" for line in self.passed)]
+        else:
+            count = len(self.failures)
+            lines = [f"preflight: {count} thing(s) must be put right before anything is changed:"]
+            lines += [f"{number}. {failure}" for number, failure in enumerate(self.failures, 1)]
+        return "\n".join([*lines, *(line for text in self.texts if text for line in ("", text))])
 
 
 def size_text(amount: float) -> str:
@@ -282,33 +295,43 @@ def check_space(findings: Findings, needs: Sequence[Need], probes: Mapping[str, 
         findings.passed.append(f"disk is enough for the bundle on {len({host for host, _device in shared})} hosts")
 
 
-def check_capacity(findings: Findings, verdicts: Sequence[Mapping[str, Any]], allow_order_dependent: bool) -> None:
-    """The pods of each release find nodes."""
-    for entry in verdicts:
-        thing = f"release {entry.get('name')} in namespace {entry.get('namespace')}"
-        result = entry.get("result") or {}
-        verdict = result.get("verdict")
-        notes = "".join(f"; not modelled: {note}" for note in result.get("not_modelled") or [])
+def check_capacity(
+    findings: Findings, found: Mapping[str, Any], required: Sequence[str], allow_order_dependent: bool
+) -> None:
+    """The pods of the releases find nodes.
+
+    ``found`` is the result of the module capacity; its answers to ``required`` stand in the way, the others are told.
+    """
+    if not found:
+        return
+    findings.texts.append(str(found.get("message") or ""))
+    for question, answer in (found.get("answers") or {}).items():
+        verdict = answer.get("verdict")
+        thing = f"capacity, {QUESTIONS.get(question, question)}"
+        notes = "".join(f"; not modelled: {note}" for note in answer.get("not_modelled") or [])
+        lost = f" without {', '.join(answer['lost'])}" if answer.get("lost") else ""
+        victims = [f"{item.get('pod')} on {item.get('node')}" for item in answer.get("victims") or []]
+        evicted = f" by evicting {', '.join(victims)}" if victims else ""
+        size = f"{answer.get('pods')} pods on {answer.get('nodes')} nodes{lost}{evicted}"
         if verdict == "fits" or (verdict == "order_dependent" and allow_order_dependent):
-            findings.passed.append(
-                f"{thing}: {verdict}, {result.get('pods')} pods on {result.get('nodes')} nodes{notes}"
-            )
+            findings.passed.append(f"{thing}: {verdict}, {size}{notes}")
             continue
         reasons = [
             f"{item.get('workload')}: {item.get('pods')} pod(s) pending: {item.get('message')}"
             + "".join(f" ({detail})" for detail in item.get("details") or [])
-            for item in result.get("shortfalls") or []
+            for item in answer.get("shortfalls") or []
         ]
         if verdict == "order_dependent":
-            findings.fail(
-                thing,
-                "whether its pods find nodes depends on the order in which equal nodes are chosen: "
-                + " ".join(reasons),
-                "free room or ask for less; or accept it with preflight_allow_order_dependent",
-            )
+            cause = f"whether the pods find nodes{lost} depends on the order in which equal nodes are chosen:"
+            step = "free room or ask for less; or accept it with preflight_allow_order_dependent"
         else:
-            findings.fail(
-                thing,
-                "its pods do not fit on the nodes: " + " ".join(reasons),
-                "free room, add nodes, or ask for less in the values of the release",
+            cause = f"the pods do not fit on the nodes{lost}:"
+            remedies = [str(item.get("text")) for item in found.get("remedies") or []]
+            step = f"what would help: {'; or '.join(remedies)}" if remedies and question == "now" else ""
+            step = step or "free room, add nodes, or ask for less in the values of the releases"
+        if question in required:
+            findings.fail(thing, f"{cause} {' '.join(reasons)}".rstrip(), step)
+        else:
+            findings.passed.append(
+                f"{thing}: {verdict}, which stands in nobody's way: {' '.join(reasons)}".rstrip(" :")
             )

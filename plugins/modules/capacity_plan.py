@@ -47,6 +47,16 @@ options:
   kubernetes_minor:
     description: Minor version of the Kubernetes that is planned. The newest that is known when left out.
     type: int
+  questions:
+    description: Questions of M(airgap.speech.capacity) that all have to be answered with V(fits).
+    type: list
+    elements: str
+    choices: [now, autoscaled, rolling_update, lost_nodes, lost_zone, evict]
+    default: [now]
+  tolerate_nodes:
+    description: How many nodes are gone in the question V(lost_nodes).
+    type: int
+    default: 1
   images_factor:
     description: How many times its size in the registry an image takes on a node, packed and unpacked.
     type: float
@@ -127,6 +137,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import lock as locks
 from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import QuantityError
+from ansible_collections.airgap.speech.plugins.module_utils.kube.questions import QUESTIONS
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import SpecError
 from ansible_collections.airgap.speech.plugins.module_utils.sizing import disk, plan
 
@@ -144,6 +155,8 @@ def run(params: Mapping[str, Any]) -> Dict[str, Any]:
         plan.read_cluster(text),
         locks.load(params["lock_file"]) if params["lock_file"] else None,
         minor=params["kubernetes_minor"],
+        questions=params["questions"],
+        tolerate_nodes=params["tolerate_nodes"],
         factor=params["images_factor"],
         keep=params["models_keep"],
     )
@@ -157,6 +170,8 @@ def main() -> None:
             "nodes_file": {"type": "path", "required": True},
             "lock_file": {"type": "path"},
             "kubernetes_minor": {"type": "int"},
+            "questions": {"type": "list", "elements": "str", "choices": list(QUESTIONS), "default": ["now"]},
+            "tolerate_nodes": {"type": "int", "default": 1},
             "images_factor": {"type": "float", "default": disk.IMAGES_FACTOR},
             "models_keep": {"type": "int", "default": 1},
         },

@@ -93,12 +93,16 @@ options:
     type: str
     default: 10Gi
   capacity:
-    description: For each release its C(name), C(namespace) and the C(result) of M(airgap.speech.capacity).
+    description: The result of M(airgap.speech.capacity) for all releases together. Empty where it was not asked.
+    type: dict
+    default: {}
+  required:
+    description: The questions that must be answered with V(fits). Answers to others are told.
     type: list
-    elements: dict
-    default: []
+    elements: str
+    default: [now]
   allow_order_dependent:
-    description: Whether a release may depend on the order in which equal nodes are chosen.
+    description: Whether the releases may depend on the order in which equal nodes are chosen.
     type: bool
     default: false
   passed:
@@ -160,7 +164,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.airgap.speech.plugins.module_utils import preflight
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import lock as locks
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
-from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents, read_manifest
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
 from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import QuantityError
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import SpecError
 from ansible_collections.airgap.speech.plugins.module_utils.preflight import Failure, Findings, Need
@@ -169,13 +173,19 @@ from ansible_collections.airgap.speech.plugins.module_utils.sizing import disk
 
 def chart_claims(entry: Mapping[str, Any]) -> List[Dict[str, Any]]:
     """The claims that the chart of a release brings, those of its StatefulSets among them."""
-    if not entry.get("manifest"):
-        return []
-    manifest = read_manifest(load_documents(str(entry["manifest"])), str(entry.get("namespace") or "default"))
-    claims = []
-    for key, document in manifest.claims.items():
-        namespace, name = key.split("/", maxsplit=1)
-        claims.append({"metadata": {"namespace": namespace, "name": name}, "spec": document.get("spec") or {}})
+    claims: List[Dict[str, Any]] = []
+    for document in load_documents(str(entry.get("manifest") or "")):
+        metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
+        place = {"namespace": str(metadata.get("namespace") or entry.get("namespace") or "default")}
+        if document.get("kind") == "PersistentVolumeClaim":
+            claims.append({"metadata": {**place, "name": metadata.get("name")}, "spec": spec})
+        elif document.get("kind") == "StatefulSet":
+            for template in spec.get("volumeClaimTemplates") or []:
+                stem = f"{(template.get('metadata') or {}).get('name')}-{metadata.get('name')}"
+                claims += [
+                    {"metadata": {**place, "name": f"{stem}-{index}"}, "spec": template.get("spec") or {}}
+                    for index in range(int(spec.get("replicas", 1)))
+                ]
     return claims
 
 
@@ -227,7 +237,7 @@ def judge(params: Mapping[str, Any]) -> Findings:
             findings.fail("bundle", str(error), "copy the bundle again")
         except (QuantityError, SpecError) as error:
             findings.fail("volumes", str(error), "correct it in the values, and run again")
-    preflight.check_capacity(findings, params["capacity"], params["allow_order_dependent"])
+    preflight.check_capacity(findings, params["capacity"], params["required"], params["allow_order_dependent"])
     return findings
 
 
@@ -251,7 +261,8 @@ def main() -> None:
             "releases": {"type": "list", "elements": "dict", "default": []},
             "claims": {"type": "list", "elements": "dict", "default": []},
             "claim_size": {"type": "str", "default": "10Gi"},
-            "capacity": {"type": "list", "elements": "dict", "default": []},
+            "capacity": {"type": "dict", "default": {}},
+            "required": {"type": "list", "elements": "str", "default": ["now"]},
             "allow_order_dependent": {"type": "bool", "default": False},
             "passed": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "failures": {"type": "list", "elements": "dict", "default": []},

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
-from ansible_collections.airgap.speech.plugins.module_utils.kube import capacity
+from ansible_collections.airgap.speech.plugins.module_utils.kube import capacity, problem
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
-from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import Node, read_pools, split_cluster
-from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents, read_manifest
+from ansible_collections.airgap.speech.plugins.module_utils.kube.describe import table
+from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import Node, read_pools
+from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
+from ansible_collections.airgap.speech.plugins.module_utils.kube.questions import NOW
+from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Snapshot, from_documents
 from ansible_collections.airgap.speech.plugins.module_utils.sizing import disk
 
 SCHEMA = "airgap.speech/plan/v1"
@@ -27,11 +29,28 @@ class Release:
     """A rendered release: ``entry`` is what the role knows of it (name, namespace, platform, sizes, sources, ...)."""
 
     entry: Mapping[str, Any]
-    documents: Sequence[Mapping[str, Any]]
+    asked: problem.Release
 
-    @property
-    def title(self) -> str:
-        return f"{self.entry.get('namespace')}/{self.entry.get('name')}"
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a cluster: releases that have to fit together, and the questions that all have to be answered
+    with ``fits``."""
+
+    releases: Sequence[problem.Release]
+    minor: Optional[int] = None
+    questions: Sequence[str] = (NOW,)
+    tolerate_nodes: int = 1
+
+    def of(self, snapshot: Snapshot, *, brief: bool = False) -> Dict[str, Any]:
+        """The answers, as :func:`capacity.ask` gives them."""
+        snapshot.minor = self.minor
+        return capacity.ask(self.releases, snapshot, self.questions, tolerate_nodes=self.tolerate_nodes, brief=brief)
+
+    def fits(self, cluster: Cluster, more: Mapping[str, int]) -> bool:
+        """Whether all of it fits with so many more nodes."""
+        answers = self.of(from_documents(cluster.documents(more)), brief=True)["answers"]
+        return all(found["verdict"] == FITS for found in answers.values())
 
 
 @dataclass
@@ -62,16 +81,10 @@ def read_cluster(text: str) -> Cluster:
 
 
 def read_release(entry: Mapping[str, Any]) -> Release:
-    """Read a release; objects that name no namespace get that of the release, so that releases can stand together."""
-    namespace = str(entry.get("namespace") or "default")
-    documents = []
-    for document in load_documents(str(entry.get("manifest") or "")):
-        own = copy.deepcopy(dict(document))
-        metadata = own.setdefault("metadata", {})
-        if isinstance(metadata, dict):
-            metadata.setdefault("namespace", namespace)
-        documents.append(own)
-    return Release(entry, documents)
+    """Read a release. Raises SpecError where its manifest is no YAML."""
+    documents = tuple(load_documents(str(entry.get("manifest") or "")))
+    namespace, name = str(entry.get("namespace") or "default"), str(entry.get("name") or "")
+    return Release(entry, problem.Release(documents, namespace, name))
 
 
 def make(
@@ -80,93 +93,63 @@ def make(
     lock: Optional[Lock] = None,
     *,
     minor: Optional[int] = None,
+    questions: Sequence[str] = (NOW,),
+    tolerate_nodes: int = 1,
     factor: float = disk.IMAGES_FACTOR,
     keep: int = 1,
 ) -> Dict[str, Any]:
     """The plan as plain data. Raises SpecError and QuantityError where a manifest or the file of nodes is wrong."""
-    documents = [document for release in releases for document in release.documents]
-    verdict = _judge(releases, cluster, documents, minor)
-    nodes, _rest = split_cluster(cluster.documents())
+    asked = Asked([release.asked for release in releases], minor, questions or (NOW,), tolerate_nodes)
+    snapshot = from_documents(cluster.documents())
+    answer = asked.of(snapshot)
     places: List[disk.Place] = []
     if lock is not None:
         entries = [disk.release_disk(release.entry) for release in releases]
         places = disk.places(lock, entries, factor=factor, keep=keep)
-    buy = [] if verdict["verdict"] == FITS else nodes_to_add(cluster, documents, minor)
+    well = all(found["verdict"] == FITS for found in answer["answers"].values())
     plan = {
         "schema": SCHEMA,
         "releases": [_release(release) for release in releases],
-        "capacity": verdict,
-        "pools": _pools(cluster, nodes, documents, verdict),
-        "add": buy,
+        "capacity": answer,
+        "pools": _pools(cluster, asked, snapshot, answer),
+        "add": [] if well else nodes_to_add(cluster, asked),
         "disk": [place.as_dict() for place in places],
         "disk_known": lock is not None,
     }
-    plan["steps"] = _steps(plan, cluster, nodes)
+    plan["steps"] = _steps(plan, cluster, snapshot.nodes)
     plan["ready"] = not plan["steps"]
     return plan
 
 
-def _judge(
-    releases: Sequence[Release], cluster: Cluster, documents: Sequence[Mapping[str, Any]], minor: Optional[int]
-) -> Dict[str, Any]:
-    """The verdict on all releases together."""
-    if len(releases) == 1:
-        entry = releases[0].entry
-        name, namespace = str(entry.get("name") or ""), str(entry.get("namespace") or "default")
-        return capacity.judge(cluster.documents(), documents, namespace, minor, name)
-    result = capacity.judge(cluster.documents(), documents, minor=minor)
-    titles = "releases " + ", ".join(release.title for release in releases)
-    result["message"] = str(result["message"]).replace("the manifest in namespace default", titles, 1)
-    return result
-
-
-def _fits(cluster: Cluster, documents: Sequence[Mapping[str, Any]], minor: Optional[int], more: Dict[str, int]) -> bool:
-    found = capacity.judge(cluster.documents(more), documents, minor=minor, brief=True)
-    return bool(found["verdict"] == FITS)
-
-
-def nodes_to_add(
-    cluster: Cluster, documents: Sequence[Mapping[str, Any]], minor: Optional[int] = None
-) -> List[Dict[str, int]]:
-    """The ways to make it fit with more nodes: each a map of pools to nodes, all of them or any one pool alone.
+def nodes_to_add(cluster: Cluster, asked: Asked) -> List[Dict[str, int]]:
+    """The ways to make it fit with more nodes: each a map of pools to nodes, of any one pool alone, or of several.
 
     Empty where no number of nodes of these pools helps. Each count is the smallest that does, the other pools being
     as they are.
     """
     names = [str(pool.get("name")) for pool in cluster.pools]
-    # One node a pod is enough, where a node is any help.
-    pods = sum(
-        max(1, workload.count) for workload in read_manifest(documents, "default").workloads if not workload.daemon
-    )
-    limit = min(MOST_NODES, max(1, pods))
-    ways = []
-    for name in names:
-        if _fits(cluster, documents, minor, {name: limit}):
-            ways.append({name: _least(cluster, documents, minor, {}, name, limit)})
+    workloads = problem.Problem(asked.releases, from_documents(cluster.documents())).manifest.workloads
+    # One node a pod is enough where a node is any help, and those that may be lost beside them.
+    pods = sum(max(1, workload.count) for workload in workloads if not workload.daemon)
+    limit = min(MOST_NODES, 2 * max(1, pods) + asked.tolerate_nodes)
+    ways = [{name: _least(cluster, asked, {}, name, limit)} for name in names if asked.fits(cluster, {name: limit})]
     if ways or len(names) < 2:
         return ways
     more = dict.fromkeys(names, limit)
-    if not _fits(cluster, documents, minor, more):
+    if not asked.fits(cluster, more):
         return []
     # Several pools have to grow together: make one after the other as small as it can be.
     for name in names:
-        more[name] = _least(cluster, documents, minor, more, name, limit)
+        more[name] = _least(cluster, asked, more, name, limit)
     return [{name: count for name, count in more.items() if count}]
 
 
-def _least(
-    cluster: Cluster,
-    documents: Sequence[Mapping[str, Any]],
-    minor: Optional[int],
-    more: Mapping[str, int],
-    name: str,
-    limit: int,
-) -> int:
+def _least(cluster: Cluster, asked: Asked, more: Mapping[str, int], name: str, limit: int) -> int:
     """The smallest number of further nodes of a pool that makes it fit; ``limit`` does."""
     low, high = 0, limit
     while low < high:
         middle = (low + high) // 2
-        if _fits(cluster, documents, minor, {**more, name: middle}):
+        if asked.fits(cluster, {**more, name: middle}):
             high = middle
         else:
             low = middle + 1
@@ -205,41 +188,44 @@ def _at(values: Any, path: str) -> Any:
     return None
 
 
-def _pools(
-    cluster: Cluster, nodes: Sequence[Node], documents: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]
-) -> List[Dict[str, Any]]:
+def _pools(cluster: Cluster, asked: Asked, snapshot: Snapshot, answer: Mapping[str, Any]) -> List[Dict[str, Any]]:
     """For each pool: its nodes, those that got a pod, and what is asked of what they have."""
-    asked = {item.title: item.pod.request_map for item in read_manifest(documents, "default").workloads}
+    workloads = problem.Problem(asked.releases, snapshot).manifest.workloads
+    requests = {item.title: item.pod.request_map for item in workloads}
     names = [str(pool.get("name")) for pool in cluster.pools]
     rows: Dict[str, Dict[str, Any]] = {}
-    for node in nodes:
+    for node in snapshot.nodes:
         stem, _dash, number = node.name.rpartition("-")
         pool = stem if number.isdigit() and stem in names else "nodes"
         row = rows.setdefault(pool, {"name": pool, "nodes": 0, "used": 0, "resources": {}})
         row["nodes"] += 1
-        placed = verdict["placements"].get(node.name) or []
+        placed = answer["placements"].get(node.name) or []
         row["used"] += bool(placed)
         for resource, amount in node.allocatable.items():
             if resource == "pods":
                 continue
             cell = row["resources"].setdefault(resource, {"allocatable": 0, "asked": 0})
             cell["allocatable"] += amount
-            cell["asked"] += sum(asked.get(title, {}).get(resource, 0) for title in placed)
+            cell["asked"] += sum(requests.get(title, {}).get(resource, 0) for title in placed)
     return list(rows.values())
 
 
 def _steps(plan: Mapping[str, Any], cluster: Cluster, nodes: Sequence[Node]) -> List[str]:
     """What has to be bought, freed or changed before the releases can be deployed."""
     steps: List[str] = []
-    verdict = plan["capacity"]
-    if verdict["verdict"] != FITS:
+    answers = plan["capacity"]["answers"]
+    short = {name: found for name, found in answers.items() if found["verdict"] != FITS}
+    if short:
         for way in plan["add"]:
             parts = [f"{count} more node(s) of pool {name}{_node_text(cluster, name)}" for name, count in way.items()]
             steps.append("add " + " and ".join(parts))
         if len(steps) > 1:
             steps = ["any one of these: " + "; or ".join(steps)]
         if not steps:
-            causes = [f"{item['workload']}: {item['message']}" for item in verdict["shortfalls"]]
+            (question, found), *_others = short.items()
+            causes = [f"{item['workload']}: {item['message']}" for item in found["shortfalls"]]
+            causes = causes or [f"the question {question}: {found['verdict']}"]
+            causes += [f"What would help: {item['text']}." for item in plan["capacity"]["remedies"]]
             steps.append(
                 "no number of further nodes of these pools helps: "
                 + " ".join(causes)
@@ -286,7 +272,7 @@ def describe(plan: Mapping[str, Any]) -> str:
             if "overridden" in item:
                 source = f"the release's own value; sized it would be {item['value']}: {source}"
             rows.append([item["path"], str(item.get("overridden", item["value"])), source])
-        lines += [f"  {line}" for line in capacity.table(rows)] if len(rows) > 1 else []
+        lines += [f"  {line}" for line in table(rows)] if len(rows) > 1 else []
         lines += [f"  note: {note}" for note in release["notes"]]
         lines.append("")
     lines += [str(plan["capacity"]["message"]), ""]
@@ -298,7 +284,7 @@ def describe(plan: Mapping[str, Any]) -> str:
                 f"{part['what']} {quantities.bytes_text(part['bytes'])}: {part['rule']}" for part in place["parts"]
             )
             rows.append([place["name"], quantities.bytes_text(place["bytes"]), parts])
-        lines += [*capacity.table(rows), ""]
+        lines += [*table(rows), ""]
     else:
         lines += ["disk: not known, for no bundle was given", ""]
     if plan["steps"]:
@@ -326,4 +312,4 @@ def _pool_lines(pools: Sequence[Mapping[str, Any]]) -> List[str]:
                 cell = (pool["resources"][name]["asked"], pool["resources"][name]["allocatable"])
             cells.append(" of ".join(quantities.text_of(name, amount) for amount in cell) if cell else "-")
         rows.append([pool["name"], str(pool["nodes"]), str(pool["used"]), *cells])
-    return capacity.table(rows)
+    return table(rows)

@@ -226,9 +226,13 @@ def test_nodes_that_are_no_hosts_of_the_inventory(found, failure):
     assert bool(findings.passed) is (found["metadata"]["name"] == "n")
 
 
-def release(verdict, **more):
-    result = {"verdict": verdict, "pods": 2, "nodes": 3, **more}
-    return {"name": "speech", "namespace": "speech", "result": result}
+def capacity(*, remedies=(), **answers):
+    """A result of the module capacity, with an answer (a verdict, or a map) to each question."""
+    found = {
+        question: {"pods": 2, "nodes": 3, **(answer if isinstance(answer, dict) else {"verdict": answer})}
+        for question, answer in answers.items()
+    }
+    return {"message": "capacity: the table", "answers": found, "remedies": [{"text": text} for text in remedies]}
 
 
 SHORT = [
@@ -241,30 +245,86 @@ SHORT = [
 ]
 
 
+def short(verdict, **more):
+    return {"verdict": verdict, "shortfalls": SHORT, **more}
+
+
 @pytest.mark.parametrize(
-    ("entry", "allow", "words"),
+    ("found", "required", "allow", "words"),
     [
         (
-            release("does_not_fit", shortfalls=SHORT),
+            capacity(now=short("does_not_fit")),
+            ["now"],
             True,
-            "do not fit on the nodes: Deployment speech/app: 1 pod(s) pending: 0/3",
+            "capacity, with the replicas asked: the pods do not fit on the nodes: Deployment speech/app:"
+            " 1 pod(s) pending: 0/3 nodes are available: 3 Insufficient cpu. (d); free room, add nodes, or ask",
         ),
-        (release("order_dependent", shortfalls=SHORT), False, "preflight_allow_order_dependent"),
+        (
+            capacity(now=short("does_not_fit"), remedies=["2 more node(s) like gpu", "3 like cpu"]),
+            ["now"],
+            False,
+            "; what would help: 2 more node(s) like gpu; or 3 like cpu",
+        ),
+        (capacity(now=short("order_dependent")), ["now"], False, "or accept it with preflight_allow_order_dependent"),
+        (
+            capacity(now="fits", lost_nodes=short("does_not_fit", lost=["w1", "w2"])),
+            ["now", "lost_nodes"],
+            False,
+            "capacity, with nodes lost: the pods do not fit on the nodes without w1, w2: Deployment",
+        ),
+        (
+            capacity(now="fits", rolling_update={"verdict": "does_not_fit"}),
+            ["rolling_update"],
+            False,
+            "capacity, during a rolling update: the pods do not fit on the nodes:; free room",
+        ),
     ],
 )
-def test_releases_that_do_not_fit(entry, allow, words):
+def test_verdicts_that_stand_in_the_way(found, required, allow, words):
     findings = Findings()
-    check_capacity(findings, [entry], allow)
-    assert words in str(findings.failures[0])
-    assert not findings.passed
+    check_capacity(findings, found, required, allow)
+    (failure,) = findings.failures
+    assert words in str(failure)
+    assert "capacity: the table" in findings.message()
 
 
-@pytest.mark.parametrize("entry", [release("fits", not_modelled=["DRA"]), release("order_dependent")])
-def test_releases_that_fit(entry):
+@pytest.mark.parametrize(
+    ("found", "allow", "words"),
+    [
+        (
+            capacity(now={"verdict": "fits", "not_modelled": ["DRA"]}),
+            False,
+            "capacity, with the replicas asked: fits, 2 pods on 3 nodes; not modelled: DRA",
+        ),
+        (
+            capacity(now="order_dependent"),
+            True,
+            "capacity, with the replicas asked: order_dependent, 2 pods on 3 nodes",
+        ),
+        (
+            capacity(evict={"verdict": "fits", "victims": [{"pod": "a/b", "node": "w1"}]}),
+            False,
+            "capacity, by evicting lower priorities: fits, 2 pods on 3 nodes by evicting a/b on w1",
+        ),
+        (
+            capacity(autoscaled=short("does_not_fit")),
+            False,
+            "capacity, at the autoscalers' maximum: does_not_fit, which stands in nobody's way: Deployment",
+        ),
+    ],
+)
+def test_verdicts_that_are_told(found, allow, words):
     findings = Findings()
-    check_capacity(findings, [entry], True)
+    check_capacity(findings, found, ["now"], allow)
     assert not findings.failures
-    assert findings.passed[0].startswith("release speech in namespace speech: ")
+    assert findings.passed[0].startswith(words)
+    assert findings.message().endswith("\n\ncapacity: the table")
+
+
+def test_a_cluster_that_was_not_asked_is_not_judged():
+    findings = Findings()
+    check_capacity(findings, {}, ["now"], False)
+    assert findings.message() == "preflight: everything checked is well"
 
 
 def test_the_message_tells_everything():

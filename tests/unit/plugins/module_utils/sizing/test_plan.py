@@ -94,6 +94,16 @@ def test_the_smallest_number_of_nodes_that_helps(releases, pools, add):
             assert count and plan.make(releases, cluster(*fewer))["ready"] is False
 
 
+def test_nodes_that_may_be_lost_are_bought_as_well():
+    asked = {"questions": ["now", "lost_nodes"], "tolerate_nodes": 1}
+    one = [release(deployment("a", 8))]
+    assert plan.make(one, cluster(pool("cpu", 2)))["ready"] is True
+    made = plan.make(one, cluster(pool("cpu", 2)), **asked)
+    assert made["add"] == [{"cpu": 1}]
+    assert made["capacity"]["answers"]["lost_nodes"]["verdict"] == "does_not_fit"
+    assert plan.make(one, cluster(pool("cpu", 3)), **asked)["ready"] is True
+
+
 def test_what_no_node_helps_is_said_with_the_reason():
     made = plan.make([release(deployment("a", 1, cpu="8"))], cluster(pool("cpu", 3)))
     (step,) = made["steps"]
@@ -180,7 +190,7 @@ def test_the_text_tells_sizes_sources_and_what_the_release_says_itself():
 
 def test_the_text_names_all_releases():
     made = plan.make([release(deployment("a", 1)), release(deployment("a", 1), name="two")], cluster(pool("cpu", 2)))
-    assert "capacity: releases ns/speech, ns/two: fits" in plan.describe(made)
+    assert "capacity: release speech in namespace ns and release two in namespace ns: fits" in plan.describe(made)
 
 
 def test_nodes_of_a_running_cluster():
