@@ -182,7 +182,7 @@ class Cluster:
         self.by_name = {node.name: index for index, node in enumerate(self.nodes)}
         self.namespaces = namespaces or {}
         self.version = version or Version()
-        self.volumes = Volumes(self.nodes, storage or Storage(), self.version.volume_affinity)
+        self.volumes = Volumes(self.nodes, storage or Storage(), self.version)
         size = len(self.nodes)
         self.free: Dict[str, List[int]] = {}
         self.slots = [node.pods for node in self.nodes]

@@ -130,9 +130,8 @@ def read_pod(
     refused = runtime.refused or admission.limit(resources, namespace, thing)
     affinity = mapping(spec.get("affinity"), thing, f"{where}.affinity")
     required_terms, preferred = _node_affinity(affinity, thing, f"{where}.affinity.nodeAffinity")
-    keys = admission.version.affinity_label_keys
-    near, near_preferred = _pod_terms(affinity, "podAffinity", labels, namespace, thing, where, keys)
-    away, away_preferred = _pod_terms(affinity, "podAntiAffinity", labels, namespace, thing, where, keys)
+    near, near_preferred = _pod_terms(affinity, "podAffinity", labels, namespace, thing, where)
+    away, away_preferred = _pod_terms(affinity, "podAntiAffinity", labels, namespace, thing, where)
     pod = Pod(
         namespace=namespace,
         labels=tuple(sorted(labels.items())),
@@ -242,13 +241,12 @@ def _pod_terms(
     namespace: str,
     thing: str,
     where: str,
-    label_keys: bool,
 ) -> Tuple[Tuple[PodTerm, ...], Tuple[PodTerm, ...]]:
     entry = mapping(affinity.get(kind), thing, f"{where}.affinity.{kind}")
     hard = f"{where}.affinity.{kind}.requiredDuringSchedulingIgnoredDuringExecution"
     soft = f"{where}.affinity.{kind}.preferredDuringSchedulingIgnoredDuringExecution"
     required = tuple(
-        pod_term(item, labels, namespace, thing, f"{hard}[{index}]", label_keys=label_keys)
+        pod_term(item, labels, namespace, thing, f"{hard}[{index}]")
         for index, item in enumerate(sequence(entry.get("requiredDuringSchedulingIgnoredDuringExecution"), thing, hard))
     )
     preferred = tuple(
@@ -259,7 +257,6 @@ def _pod_terms(
             thing,
             f"{soft}[{index}].podAffinityTerm",
             _weight(item.get("weight"), thing, f"{soft}[{index}]"),
-            label_keys=label_keys,
         )
         for index, item in enumerate(
             sequence(entry.get("preferredDuringSchedulingIgnoredDuringExecution"), thing, soft)

@@ -262,13 +262,8 @@ def tolerations(value: Any, thing: str, field: str) -> Tuple[Toleration, ...]:
     return tuple(result)
 
 
-def pod_term(
-    value: Any, labels: Labels, namespace: str, thing: str, field: str, weight: int = 0, *, label_keys: bool = True
-) -> PodTerm:
-    """Read a term of pod affinity. ``labels`` and ``namespace`` are those of the pod that carries it.
-
-    Without ``label_keys``, ``matchLabelKeys`` and ``mismatchLabelKeys`` are left out, as older API servers do.
-    """
+def pod_term(value: Any, labels: Labels, namespace: str, thing: str, field: str, weight: int = 0) -> PodTerm:
+    """Read a term of pod affinity. ``labels`` and ``namespace`` are those of the pod that carries it."""
     entry = mapping(value, thing, field)
     key = str(entry.get("topologyKey") or "")
     if not key:
@@ -281,9 +276,8 @@ def pod_term(
         raise SpecError(
             f"{thing}: {field}.matchLabelKeys: {both[0]}: exists in both matchLabelKeys and mismatchLabelKeys"
         )
-    if label_keys:
-        selector = selector.also({name: labels[name] for name in wanted if name in labels})
-    if label_keys and unwanted and not selector.nothing:
+    selector = selector.also({name: labels[name] for name in wanted if name in labels})
+    if unwanted and not selector.nothing:
         extra = tuple(Requirement(name, "NotIn", (labels[name],)) for name in unwanted if name in labels)
         selector = Selector(selector.requirements + extra)
     namespaces = frozenset(str(name) for name in sequence(entry.get("namespaces"), thing, f"{field}.namespaces"))

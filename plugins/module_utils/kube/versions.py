@@ -19,31 +19,31 @@ class Version:
     # What the scheduler says.
     names_taints: bool = False
     volume_affinity: str = "node(s) didn't match PersistentVolume's node affinity"
+    one_pod_only: str = (
+        "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another"
+        " pod"
+    )
     # NodeResourcesBalancedAllocation scores what a pod changes, not only what comes out.
     balance_by_change: bool = True
     # A pod that asks for nothing has no score of balance.
     balance_skips_idle: bool = True
-    # resources of a pod, beside those of its containers (PodLevelResources); else the API server drops the field.
-    pod_resources: bool = True
-    # matchLabelKeys and mismatchLabelKeys of pod affinity; else the API server drops the fields.
-    affinity_label_keys: bool = True
     # Images of image volumes count where an image is already on a node.
     image_volumes_score: bool = True
-
-
-_OLD_VOLUME_WORDS = "node(s) had volume node affinity conflict"
+    # resources of a pod, beside those of its containers (PodLevelResources); else the API server drops the field.
+    pod_resources: bool = True
 
 
 def of(minor: Optional[int]) -> Version:
     """What holds for Kubernetes 1.``minor``; for the newest where it is not known."""
     minor = NEWEST if minor is None else minor
-    old = minor < 35
     return Version(
-        names_taints=old,
-        volume_affinity=_OLD_VOLUME_WORDS if old else Version.volume_affinity,
-        balance_by_change=minor >= 35,
+        names_taints=minor < 35,
+        volume_affinity=Version.volume_affinity if minor >= 33 else "node(s) had volume node affinity conflict",
+        one_pod_only=Version.one_pod_only
+        if minor >= 34
+        else "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
+        balance_by_change=minor >= 36,
         balance_skips_idle=minor >= 33,
+        image_volumes_score=minor >= 36,
         pod_resources=minor >= 34,
-        affinity_label_keys=minor >= 31,
-        image_volumes_score=minor >= 34,
     )

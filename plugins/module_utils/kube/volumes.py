@@ -16,6 +16,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     label_selector,
     node_terms,
 )
+from ansible_collections.airgap.speech.plugins.module_utils.kube.versions import Version
 
 Document = Mapping[str, Any]
 
@@ -23,9 +24,6 @@ NO_VOLUME = "node(s) didn't find available persistent volumes to bind"
 NO_SPACE = "node(s) did not have enough free storage"
 TOO_MANY_VOLUMES = "node(s) exceed max volume count"
 VOLUME_ZONE = "node(s) had no available volume zone"
-ONE_POD_ONLY = (
-    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
-)
 # Said of the pod, not of a node.
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
@@ -91,11 +89,12 @@ NOTHING_DONE: Undo = ((), ())
 class Volumes:
     """The state of the volumes as pods are placed."""
 
-    def __init__(self, nodes: Sequence[Node], storage: Storage, affinity_words: str) -> None:
+    def __init__(self, nodes: Sequence[Node], storage: Storage, version: Version) -> None:
         self._nodes = nodes
         self.claims = storage.claims
         self._limits = [storage.limits.get(node.name, {}) for node in nodes] if storage.limits else []
-        self._words = affinity_words
+        self._version = version
+        self._words = version.volume_affinity
         # A claim that waited, and where the pod that it waited for went.
         self.pinned: Dict[str, int] = {}
         self.taken: Dict[str, str] = {}
@@ -116,7 +115,7 @@ class Volumes:
                 return (UNBOUND,)
         for claim in claims:
             if claim.once and self.users.get(claim.key):
-                return (ONE_POD_ONLY,)
+                return (self._version.one_pod_only,)
         if self._limits and self._over_limit(claims, index):
             return (TOO_MANY_VOLUMES,)
         reasons: List[str] = []
