@@ -27,6 +27,7 @@ DIGEST_KEYS = ("digest", "sha", "sha256", "imageDigest", "hash")
 INNER_KEYS = ("name", "path", "repository", "image")
 # Beside a repository, these say that it is one of git or of Helm charts.
 OTHER_SOURCES = ("chart", "branch", "revision", "targetRevision", "ref", "commit", "git", "gitRef")
+SOURCE_PARENTS = ("chart", "git", "helm", "gitRepository", "helmChart")
 
 _SHA = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"[a-z0-9._:-]+(?:/[a-z0-9._-]+)*/?")
@@ -57,6 +58,9 @@ def join(node: Mapping[str, Any], parent: str) -> Joined | None:
 
     `parent` is the key under which the node stands.
     """
+    artifact = _artifact(node)
+    if artifact is not None:
+        return artifact
     inside = says_image(parent) if parent else False
     registry = _first(node, REGISTRY_KEYS)
     repository = _first(node, REPOSITORY_KEYS)
@@ -70,7 +74,8 @@ def join(node: Mapping[str, Any], parent: str) -> Joined | None:
         if name is None or not (inside or (FULL.fullmatch(name[1]) and tag)):
             return None
         image = name
-    if repository and any(key in node for key in OTHER_SOURCES) and not image:
+    source = any(key in node for key in OTHER_SOURCES) or parent in SOURCE_PARENTS
+    if repository and source and not image:
         where = repository[1]
         return Joined(EXCLUDED, where, (repository[0],), "is a repository of charts or of git") if tag else None
     parts = [part for part in (registry, repository, image) if part]
@@ -100,6 +105,24 @@ def join(node: Mapping[str, Any], parent: str) -> Joined | None:
     if "/" not in base and not inside and not image:
         return Joined(UNDECIDED, f"{base}:{(tag or digest or ('', ''))[1]}", keys, "is a bare word with a version")
     return Joined(NEEDED, _with(base, tag[1] if tag else "", digest[1] if digest else ""), keys)
+
+
+def _artifact(node: Mapping[str, Any]) -> Joined | None:
+    """What a controller pulls out of a registry: url with ref.tag or ref.digest, chart with version."""
+    for key in ("url", "chart", "repoURL"):
+        value = text_of(node.get(key))
+        base = value[len("oci://") :].rstrip("/")
+        if not value.startswith("oci://") or not FULL.fullmatch(base) or _has_version(base):
+            continue
+        ref = node.get("ref")
+        inner = _first(ref, ("digest", "tag", "semver")) if isinstance(ref, Mapping) else None
+        version = (f"ref.{inner[0]}", inner[1]) if inner else _first(node, ("version", "targetRevision"))
+        if version is None:
+            return None
+        if not _TAG.fullmatch(version[1]) or re.search(r"(?:^|[.])[x*](?:$|[.])", version[1]):
+            return Joined(UNDECIDED, f"{base}:{version[1]}", (key, version[0]), "is a range of versions")
+        return Joined(NEEDED, _with(base, version[1], ""), (key, version[0]))
+    return None
 
 
 def join_named(values: Mapping[str, str]) -> dict[str, Joined]:

@@ -41,8 +41,9 @@ SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://")
 IMAGE_SCHEMES = ("docker://", "oci://")
 RUN_TIME = ("{{", "${", "$(", "%s", "%v", "<", ">")
 NO_TAG = "has no tag and no digest; the program may add one"
-SOURCE_FILE = re.compile(
-    r"\.(?:ya?ml|json|toml|conf|cfg|ini|sh|py|go|ts|js|lua|sock|socket|log|txt|pem|crt|key|tgz|tar\.gz|md|html?)(?::|$)"
+FILE_NAME = re.compile(
+    r"\.(?:ya?ml|json|toml|conf|cfg|ini|properties|sh|py|go|ts|js|lua|rego|sock|socket|log|txt|pem|crt|key|md|html?|css"
+    r"|png|jpe?g|svg|gif|webp|ico|img|iso|qcow2|raw|vmdk|vhdx?|tgz|tar|gz|xz|zip|jar|war|so|exe|deb|rpm|whl|gguf|bin)$"
 )
 
 # The runs of a text in which a reference could stand.
@@ -165,7 +166,7 @@ def _full(text: str, match: re.Match[str], named: bool, groups: Collection[str])
         reason = "is the key of a label, a taint or a resource"
     elif tag in TAINT_EFFECTS:
         reason = "is a taint"
-    elif SOURCE_FILE.search(host) or (SOURCE_FILE.search(match.group("path")) and not digest):
+    elif FILE_NAME.search(host) or (FILE_NAME.search(match.group("path")) and _line_number(tag, digest)):
         reason = "is the name of a file"
     if reason:
         return _not(text, reason) if tag or digest or named else None
@@ -174,18 +175,23 @@ def _full(text: str, match: re.Match[str], named: bool, groups: Collection[str])
     return Verdict(UNDECIDED, text, NO_TAG) if named else None
 
 
+def _line_number(tag: str, digest: str | None) -> bool:
+    """Whether nothing, a number or a word follows: app.js:12 is a file, app.js:1.2.0 may be an image."""
+    return not digest and (not tag or tag.isdigit() or not VERSION.fullmatch(tag))
+
+
 def _short(text: str, match: re.Match[str], named: bool) -> Verdict | None:
     tag, digest, slash = match.group("tag") or "", match.group("digest"), "/" in match.group("path")
     if digest:
         return Verdict(NEEDED, text)
+    if FILE_NAME.search(match.group("path")) and _line_number(tag, digest):
+        return _not(text, "is the name of a file") if named or tag else None
     if not tag:
         if not named or text.lower() in ("true", "false", "null", "none", "always", "never", "ifnotpresent"):
             return None
         if not slash and not re.search(r"[a-z]", text):
             return None
         return Verdict(UNDECIDED, text, NO_TAG)
-    if SOURCE_FILE.search(match.group("path") + ":"):
-        return _not(text, "is the name of a file")
     if CLOCK.fullmatch(text):
         return _not(text, "is a time")
     port = tag.isdigit() and 80 <= int(tag) <= 65535 and not slash

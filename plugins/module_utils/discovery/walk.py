@@ -346,7 +346,8 @@ class Walker:
             return
         named = says_image(name) if name else False
         if any(char.isspace() for char in value.strip()) or "=" in value or "," in value:
-            parts = [part for part in value.replace(",", " ").split() if part]
+            # Also what a kustomization says: name=other/name:tag.
+            parts = [part.rpartition("=")[2] for part in value.replace(",", " ").split() if part]
             if named and parts and all(self._is_reference(part) for part in parts):
                 for part in parts:
                     self._take(judge(part, True, self.groups), place, how)
