@@ -125,6 +125,14 @@ test-way: venv ## the whole way on the sandbox (molecule's default scenario)
 bench-capacity: venv ## the verdict's time and memory for 100, 1,000 and 5,000 nodes
 	$(bin)/python -m dev.bench_capacity
 
+.PHONY: bench-capacity-live
+bench-capacity-live: venv ## the whole module against the sandbox with 1,000 simulated nodes and 10,000 pods
+	$(bin)/python -m dev.bench_capacity_live --name $(NAME)
+
+.PHONY: bench-open-speech
+bench-open-speech: ## how many calls one replica of open_speech serves on this machine
+	dev/bench-open-speech
+
 .PHONY: bench
 bench: venv ## measure the way on the sandbox of the last demo
 	$(bin)/python -m dev.bench

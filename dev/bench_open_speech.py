@@ -43,13 +43,14 @@ MOST = 40
 
 @dataclass(frozen=True)
 class Load:
-    """What so many calls met: answers, refusals, and seconds until an answer came."""
+    """What so many calls met: answers, refusals, seconds until an answer came, and processor seconds of an answer."""
 
     calls: int
     answers: int
     refused: int
     median_seconds: float
     p95_seconds: float
+    cpu_seconds: float
     served: bool
 
 
@@ -106,6 +107,12 @@ def peak_bytes(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processors."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def ask_stt(url: str, audio: bytes) -> Callable[[httpx.Client], int]:
     def ask(client: httpx.Client) -> int:
         files = {"file": ("a.wav", audio)}
@@ -123,11 +130,12 @@ def ask_tts(url: str) -> Callable[[httpx.Client], int]:
     return ask
 
 
-def load(ask: Callable[[httpx.Client], int], calls: int, sentence_seconds: float, sentences: int) -> Load:
+def load(ask: Callable[[httpx.Client], int], pid: int, calls: int, sentence_seconds: float, sentences: int) -> Load:
     """So many calls at once, begun evenly over the length of a sentence, each with so many sentences."""
     waits: list[float] = []
     refused = [0]
     lock = threading.Lock()
+    used = cpu_seconds(pid)
     begin = time.monotonic() + 0.5
 
     def call(number: int) -> None:
@@ -157,11 +165,12 @@ def load(ask: Callable[[httpx.Client], int], calls: int, sentence_seconds: float
         refused[0],
         round(ordered[len(ordered) // 2], 3),
         round(p95, 3),
+        round((cpu_seconds(pid) - used) / max(1, len(waits)), 3),
         not refused[0] and p95 <= ANSWER_SECONDS,
     )
 
 
-def most_served(ask: Callable[[httpx.Client], int], sentence_seconds: float, sentences: int) -> list[Load]:
+def most_served(ask: Callable[[httpx.Client], int], pid: int, sentence_seconds: float, sentences: int) -> list[Load]:
     """Loads around the largest number of calls that is served, found from one request at a time."""
     with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client:
         ask(client)
@@ -173,7 +182,7 @@ def most_served(ask: Callable[[httpx.Client], int], sentence_seconds: float, sen
     calls = max(1, min(MOST, int(0.8 * sentence_seconds / alone)))
     tried: dict[int, Load] = {}
     while calls not in tried and 1 <= calls <= MOST:
-        tried[calls] = load(ask, calls, sentence_seconds, sentences)
+        tried[calls] = load(ask, pid, calls, sentence_seconds, sentences)
         print(f"  {tried[calls]}", file=sys.stderr, flush=True)
         calls += 1 if tried[calls].served else -1
     return [tried[number] for number in sorted(tried)]
@@ -183,6 +192,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cpus", type=int, nargs="+", default=[1, 2], help="processors of a replica")
     parser.add_argument("--sentences", type=int, default=6, help="sentences of each call of a load")
+    parser.add_argument("--engines", nargs="+", default=["stt", "tts"], choices=["stt", "tts"])
     options = parser.parse_args()
     there = len(os.sched_getaffinity(0))
     cpus_tried = [cpus for cpus in options.cpus if cpus <= there]
@@ -215,12 +225,12 @@ def main() -> int:
             rate, width = opened.getframerate(), opened.getsampwidth() * opened.getnchannels()
         seconds = (len(audio) - 44) / (rate * width)
         figures["sentence_seconds"] = round(seconds, 2)
-        for engine in ("stt", "tts"):
+        for engine in options.engines:
             for cpus in cpus_tried:
                 print(f"{engine}, {cpus} processor(s):", file=sys.stderr, flush=True)
                 with serving(engine, cpus, models, work) as (url, pid):
                     ask = ask_stt(url, audio) if engine == "stt" else ask_tts(url)
-                    loads = most_served(ask, seconds, options.sentences)
+                    loads = most_served(ask, pid, seconds, options.sentences)
                     peak = peak_bytes(pid)
                 figures["replicas"].append(
                     {
