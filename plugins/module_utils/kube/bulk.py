@@ -213,16 +213,10 @@ def follow(cluster: Cluster, batches: Sequence[Batch], filler: Filler) -> Tuple[
             moved = moved or bool(placed)
             if len(placed) < len(numbers):
                 pending.append((class_id, numbers[len(placed) :]))
-        if not moved or not any(_may_be_lifted(cluster, class_id) for class_id, _numbers in pending):
+        views = [cluster.view(class_id) for class_id, _numbers in pending]
+        if not moved or not any(view.spreads or view.near for view in views):
             break
     return path, pending
-
-
-def _may_be_lifted(cluster: Cluster, class_id: int) -> bool:
-    view = cluster.view(class_id)
-    return bool(view.spreads or view.near) and cluster.may_be_lifted(
-        cluster.obstacle(view, index) for index in view.open
-    )
 
 
 def some(cluster: Cluster, batches: Sequence[Batch]) -> Tuple[Outcomes, Optional[Path]]:
