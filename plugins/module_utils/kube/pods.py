@@ -19,10 +19,10 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     Selector,
     SpecError,
     Toleration,
+    label_map,
     label_selector,
     mapping,
     sequence,
-    string_map,
 )
 
 _DAEMON_TOLERATIONS = (
@@ -251,7 +251,7 @@ class _WorkloadReader:
         metadata = self._template.get("metadata")
         if kind != "Pod":
             metadata = mapping(metadata, thing, f"{self._field}.metadata")
-        labels = dict(string_map((metadata or {}).get("labels"), thing, self._at("metadata.labels")))
+        labels = dict(label_map((metadata or {}).get("labels"), thing, self._at("metadata.labels")))
         self._check_selector(labels)
         labels.update(_controller_labels(kind, self._name))
         own = _own_selector(kind, self._document, labels, thing, services)

@@ -22,13 +22,13 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     SpecError,
     Spread,
     Toleration,
+    label_map,
     mapping,
     node_term,
     node_terms,
     pod_term,
     sequence,
     spread,
-    string_map,
     tolerations,
 )
 
@@ -116,7 +116,7 @@ def read_pod(
 ) -> PodRead:
     """Read a pod's spec as it is after defaulting and admission; a ``running`` one has been through it."""
     admission = admission or Admission()
-    node_selector = dict(string_map(spec.get("nodeSelector"), thing, f"{where}.nodeSelector"))
+    node_selector = dict(label_map(spec.get("nodeSelector"), thing, f"{where}.nodeSelector"))
     accepted = tolerations(spec.get("tolerations"), thing, f"{where}.tolerations")
     if running:
         # It has been through admission, which wrote down what it found.

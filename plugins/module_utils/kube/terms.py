@@ -175,7 +175,34 @@ def string_map(value: Any, thing: str, field: str) -> Mapping[str, str]:
     return result
 
 
-def requirements(value: Any, thing: str, field: str, operators: Tuple[str, ...]) -> Tuple[Requirement, ...]:
+# A name with an optional domain before a slash, and a value: as the API server takes them for labels.
+_LABEL_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
+
+
+def label_name(value: str, thing: str, field: str) -> str:
+    """Refuse what is no name of a label."""
+    if not _LABEL_NAME.match(value):
+        raise SpecError(
+            f"{thing}: {field}: Invalid value: {value!r}: a name part must consist of alphanumeric characters, '-', '_'"
+            " or '.', and must start and end with an alphanumeric character"
+        )
+    return value
+
+
+def label_value(value: str, thing: str, field: str) -> str:
+    """Refuse what is no value of a label."""
+    if not _LABEL_VALUE.match(value):
+        raise SpecError(
+            f"{thing}: {field}: Invalid value: {value!r}: a valid label must be an empty string or consist of"
+            " alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+        )
+    return value
+
+
+def requirements(
+    value: Any, thing: str, field: str, operators: Tuple[str, ...], of_labels: bool = True
+) -> Tuple[Requirement, ...]:
     result = []
     for index, item in enumerate(sequence(value, thing, field)):
         where = f"{field}[{index}]"
@@ -190,8 +217,22 @@ def requirements(value: Any, thing: str, field: str, operators: Tuple[str, ...])
             raise SpecError(f"{thing}: {where}.values: may not be specified when operator is {operator!r}")
         if operator in ("Gt", "Lt") and (len(values) != 1 or not _INTEGER.match(values[0])):
             raise SpecError(f"{thing}: {where}.values: one whole number is wanted when operator is {operator!r}")
-        result.append(Requirement(str(entry.get("key", "")), operator, values))
+        key = str(entry.get("key", ""))
+        if of_labels:
+            label_name(key, thing, f"{where}.key")
+            for number, text in enumerate(values if operator in ("In", "NotIn") else ()):
+                label_value(text, thing, f"{where}.values[{number}]")
+        result.append(Requirement(key, operator, values))
     return tuple(result)
+
+
+def label_map(value: Any, thing: str, field: str) -> Mapping[str, str]:
+    """A map of labels, with names and values that labels can have."""
+    labels = string_map(value, thing, field)
+    for key, text in labels.items():
+        label_name(key, thing, field)
+        label_value(text, thing, f"{field}.{key}")
+    return labels
 
 
 LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
@@ -203,7 +244,7 @@ def label_selector(value: Any, thing: str, field: str) -> Selector:
     if value is None:
         return NOTHING
     entry = mapping(value, thing, field)
-    labels = string_map(entry.get("matchLabels"), thing, f"{field}.matchLabels")
+    labels = label_map(entry.get("matchLabels"), thing, f"{field}.matchLabels")
     exact = tuple(Requirement(key, "In", (text,)) for key, text in sorted(labels.items()))
     return Selector(
         exact + requirements(entry.get("matchExpressions"), thing, f"{field}.matchExpressions", LABEL_OPERATORS)
@@ -212,7 +253,7 @@ def label_selector(value: Any, thing: str, field: str) -> Selector:
 
 def node_term(value: Any, thing: str, field: str) -> NodeTerm:
     entry = mapping(value, thing, field)
-    fields = requirements(entry.get("matchFields"), thing, f"{field}.matchFields", ("In", "NotIn"))
+    fields = requirements(entry.get("matchFields"), thing, f"{field}.matchFields", ("In", "NotIn"), False)
     for requirement in fields:
         if requirement.key != "metadata.name" or len(requirement.values) != 1:
             raise SpecError(f"{thing}: {field}.matchFields: one value of the key metadata.name is wanted")
@@ -254,6 +295,8 @@ def tolerations(value: Any, thing: str, field: str) -> Tuple[Toleration, ...]:
             raise SpecError(f"{thing}: {where}.effect: {effect!r} is none of NoSchedule, PreferNoSchedule, NoExecute")
         if entry.get("tolerationSeconds") is not None and effect != "NoExecute":
             raise SpecError(f"{thing}: {where}.effect: must be 'NoExecute' when `tolerationSeconds` is set")
+        if key:
+            label_name(key, thing, f"{where}.key")
         if not key and operator != "Exists":
             raise SpecError(f"{thing}: {where}.operator: operator must be Exists when key is empty")
         if text and operator == "Exists":
@@ -268,6 +311,7 @@ def pod_term(value: Any, labels: Labels, namespace: str, thing: str, field: str,
     key = str(entry.get("topologyKey") or "")
     if not key:
         raise SpecError(f"{thing}: {field}.topologyKey: Required value: can not be empty")
+    label_name(key, thing, f"{field}.topologyKey")
     selector = label_selector(entry.get("labelSelector"), thing, f"{field}.labelSelector")
     wanted = _label_keys(entry, thing, field)
     unwanted = [str(name) for name in sequence(entry.get("mismatchLabelKeys"), thing, f"{field}.mismatchLabelKeys")]
@@ -307,6 +351,7 @@ def spread(value: Any, labels: Labels, thing: str, field: str) -> Spread:
     key = str(entry.get("topologyKey") or "")
     if not key:
         raise SpecError(f"{thing}: {field}.topologyKey: Required value: can not be empty")
+    label_name(key, thing, f"{field}.topologyKey")
     selector = label_selector(entry.get("labelSelector"), thing, f"{field}.labelSelector")
     selector = selector.also({name: labels[name] for name in _label_keys(entry, thing, field) if name in labels})
     least = entry.get("minDomains")
