@@ -100,15 +100,17 @@ def fill(api: Api, nodes: list[str], count: int) -> None:
 
 
 def empty(api: Api) -> None:
-    for name in NAMESPACES:
-        api.request("DELETE", api.path("Pod", name), query={"gracePeriodSeconds": "0"})
+    api.each(
+        lambda name: api.request("DELETE", api.path("Pod", name), query={"gracePeriodSeconds": "0"}, seconds=600),
+        NAMESPACES,
+    )
     api.remove("Namespace", "tests.airgap.internal/capacity=true")
     # In few requests: `pools` would ask for the pods of each node, and there are none left.
     api.remove("Node", POOL_LABEL)
 
 
-def ask(kubeconfig: Path, asked: Path) -> tuple[float, int, dict[str, Any]]:
-    """Seconds, most memory in bytes, and the answer of one run of the module."""
+def ask(kubeconfig: Path, asked: Path) -> tuple[float, float, int, dict[str, Any]]:
+    """Seconds, seconds of the processor, most memory in bytes, and the answer of one run of the module."""
     arguments = {"kubeconfig": str(kubeconfig), "manifest_file": str(asked), "namespace": "bench-asked"}
     argv = [sys.executable, "-c", RUN, str(CHECKOUT / "build" / "collections"), json.dumps(arguments)]
     with tempfile.TemporaryFile() as said:
@@ -120,7 +122,7 @@ def ask(kubeconfig: Path, asked: Path) -> tuple[float, int, dict[str, Any]]:
         answer = json.loads(said.read())
     if answer.get("failed"):
         raise SystemExit(f"bench-capacity-live: {answer['msg']}")
-    return seconds, used.ru_maxrss * 1024, answer
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, answer
 
 
 def main() -> int:
@@ -149,7 +151,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             asked = Path(scratch) / "manifest.yml"
             asked.write_text(manifest(options.workloads, options.each), encoding="utf-8")
-            seconds, peak, answer = ask(kubeconfig, asked)
+            seconds, cpu, peak, answer = ask(kubeconfig, asked)
         there = len(api.list("Pod"))
     finally:
         empty(api)
@@ -160,6 +162,7 @@ def main() -> int:
         "workloads_asked": options.workloads,
         "pods_asked": answer["pods"],
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu, 2),
         "peak_rss_bytes": peak,
         "verdict": answer["verdict"],
         "kubernetes": api.version["gitVersion"],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from kubernetes import config
 
@@ -42,11 +43,14 @@ class Api:
         self.minor = int("".join(letter for letter in self.version["minor"] if letter.isdigit()))
 
     def request(
-        self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        seconds: float = 60,
     ) -> tuple[int, Document]:
         """The status and the answer."""
-        from urllib.parse import urlencode
-
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         url = self._client.configuration.host + path + ("?" + urlencode(query) if query else "")
         answer = self._client.rest_client.pool_manager.request(
@@ -54,7 +58,7 @@ class Api:
             url,
             body=None if body is None else json.dumps(body),
             headers={"Accept": "application/json", "Content-Type": kind},
-            timeout=60,
+            timeout=seconds,
         )
         return answer.status, json.loads(answer.data) if answer.data else {}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.airgap.speech.plugins.module_utils.sizing.plan import read_cluster
 from ansible_collections.airgap.speech.plugins.module_utils.sizing.profile import SizingError, load, size
 
 PROFILES = Path(__file__).resolve().parents[5] / "roles/speech_platform/profiles"
@@ -223,3 +224,21 @@ def test_two_rules_that_set_one_text_to_two_things():
 @pytest.mark.parametrize("path", sorted(PROFILES.glob("*/sizing.yml")), ids=lambda path: path.parent.name)
 def test_the_files_of_our_profiles_are_read(path):
     assert load(path.read_text(encoding="utf-8"), str(path)).rules
+
+
+def example(first):
+    """The block of docs/sizing.md that begins with a word."""
+    page = (PROFILES.parents[2] / "docs/sizing.md").read_text(encoding="utf-8")
+    return next(block for block in page.split("```yaml\n")[1:] if block.startswith(first)).split("```")[0]
+
+
+def test_the_examples_of_the_documentation_are_read():
+    sizing = load(example("schema:"), "docs/sizing.md")
+    values = size(sizing, {"concurrent_calls": 60}).values
+    assert values["gateway"]["replicas"] == 5
+    assert values["engine"] == {
+        "replicas": 1,
+        "autoscaling": {"minReplicas": 1},
+        "resources": {"limits": {"nvidia.com/gpu": 1}},
+    }
+    assert [pool["name"] for pool in read_cluster(example("pools:")).pools] == ["cpu", "gpu"]
