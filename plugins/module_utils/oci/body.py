@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import http.client
 import io
 import os
 import select
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Protocol
 
@@ -126,7 +124,7 @@ def _pour_extent(sock: socket.socket, extent: Extent, skip: int, count: int, tel
 
 def _pour_stream(sock: socket.socket, stream: BinaryIO, start: int, count: int, tell: Sent) -> int:
     left = count
-    if not isinstance(sock, ssl.SSLSocket) and _is_plain_file(stream):
+    if _is_plain_socket(sock) and _is_plain_file(stream):
         while left:
             gone = sock.sendfile(stream, start + count - left, min(PIECE, left))
             if not gone:
@@ -149,6 +147,11 @@ def _pour_stream(sock: socket.socket, stream: BinaryIO, start: int, count: int, 
     return count - left
 
 
+def _is_plain_socket(sock: socket.socket) -> bool:
+    """No TLS: that has a socket class of its own."""
+    return type(sock) is socket.socket
+
+
 def _is_plain_file(stream: BinaryIO) -> bool:
     try:
         return os.fstat(stream.fileno()).st_size >= 0
@@ -160,7 +163,7 @@ def _pass_on(blob: Blob, sock: socket.socket, count: int, tell: Sent) -> None:
     """Move up to I(count) bytes from an answer into a connection; fewer where the answer ends."""
     left = count
     source = blob.plain_socket()
-    if source is not None and hasattr(os, "splice") and not isinstance(sock, ssl.SSLSocket):
+    if source is not None and hasattr(os, "splice") and _is_plain_socket(sock):
         # What came along with the headers lies in a buffer, and goes first.
         head = _read(blob, min(CHUNK, left))
         sock.sendall(head)
@@ -174,7 +177,7 @@ def _pass_on(blob: Blob, sock: socket.socket, count: int, tell: Sent) -> None:
     while left:
         try:
             got = blob.readinto(view[: min(CHUNK, left)])
-        except (http.client.HTTPException, OSError) as error:
+        except OSError as error:
             raise _SourceBroken(describe(error)) from error
         if not got:
             return
@@ -186,7 +189,7 @@ def _pass_on(blob: Blob, sock: socket.socket, count: int, tell: Sent) -> None:
 def _read(blob: Blob, count: int) -> bytes:
     try:
         return blob.read1(count)
-    except (http.client.HTTPException, OSError) as error:
+    except OSError as error:
         raise _SourceBroken(describe(error)) from error
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Generator, Sequence
 from typing import Optional, Union
 
@@ -25,6 +24,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.session import (
     USER_AGENT,
     Session,
 )
+from ansible_collections.airgap.speech.plugins.module_utils.oci.wire import Connection, Response
 
 CHUNK = 1 << 20
 
@@ -32,7 +32,7 @@ CHUNK = 1 << 20
 class Blob:
     """The body of a blob, as a stream."""
 
-    def __init__(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, keep: bool) -> None:
+    def __init__(self, response: Response, connection: Connection, keep: bool) -> None:
         self._response = response
         self._connection = connection
         self._keep = keep
@@ -51,8 +51,12 @@ class Blob:
 
     def plain_socket(self) -> Optional[int]:
         """The descriptor that the rest of the body comes from as it is: no TLS, and no chunks around it."""
-        plain = not isinstance(self._connection, http.client.HTTPSConnection)
-        if not plain or self._response.chunked or self._response.length is None or self._response.isclosed():
+        if (
+            self._connection.secure
+            or self._response.chunked
+            or self._response.length is None
+            or self._response.isclosed()
+        ):
             return None
         return self._response.fileno()
 
@@ -124,7 +128,7 @@ class Downloads(Session):
 
     def _start_get(
         self, thing: str, scheme: str, host: str, target: str, scopes: Sequence[str], offset: int
-    ) -> tuple[http.client.HTTPResponse, http.client.HTTPConnection]:
+    ) -> tuple[Response, Connection]:
         headers = {"User-Agent": USER_AGENT, "Accept": "*/*"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -141,19 +145,19 @@ class Downloads(Session):
                 raise
             self._count()
             try:
-                connection.request("GET", target, headers=headers)
-                response = connection.getresponse()
+                connection.request("GET", target, headers)
+                response = connection.getresponse("GET")
                 self._answered = True
                 return response, connection
-            except (http.client.HTTPException, OSError) as error:
+            except OSError as error:
                 connection.close()
                 if not reused:
                     raise Cut(describe(error)) from error
 
-    def _drain(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, thing: str) -> Answer:
+    def _drain(self, response: Response, connection: Connection, thing: str) -> Answer:
         try:
             answer = Answer(response.status, dict(response.getheaders()), self._body(response, thing))
-        except (http.client.HTTPException, OSError) as error:
+        except OSError as error:
             connection.close()
             raise Cut(describe(error)) from error
         if response.will_close:
@@ -164,7 +168,7 @@ class Downloads(Session):
         while count:
             try:
                 piece = len(blob.read(min(CHUNK, count)))
-            except (http.client.HTTPException, OSError) as error:
+            except OSError as error:
                 blob.close()
                 raise Cut(describe(error)) from error
             if not piece:
@@ -191,7 +195,7 @@ class Downloads(Session):
                         raise RegistryError(
                             thing, f"more than its {size} bytes came", "push this image to the registry again", "digest"
                         )
-                except (http.client.HTTPException, OSError) as error:
+                except OSError as error:
                     cause = f"the connection was cut ({describe(error)})"
             if offset < size:
                 attempt += 1

@@ -6,12 +6,27 @@
 
 from __future__ import annotations
 
-import email.utils
-import http.client
 import json
 import time
 from collections.abc import Mapping
 from typing import Any, Optional
+
+PHRASES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Request Entity Too Large",
+    416: "Range Not Satisfiable",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    507: "Insufficient Storage",
+}
 
 
 class RegistryError(Exception):
@@ -70,6 +85,8 @@ def retry_after(value: Optional[str], now: Optional[float] = None) -> Optional[f
     value = value.strip()
     if value.isdigit():
         return float(value)
+    import email.utils  # Here, as it takes long and comes rarely.
+
     try:
         when = email.utils.parsedate_to_datetime(value).timestamp()
     except (TypeError, ValueError):
@@ -79,8 +96,7 @@ def retry_after(value: Optional[str], now: Optional[float] = None) -> Optional[f
 
 def describe(error: BaseException) -> str:
     """What broke, in a few words."""
-    text = str(error) or type(error).__name__
-    return "it ended early" if isinstance(error, http.client.IncompleteRead) else text
+    return str(error) or type(error).__name__
 
 
 def _errors(body: bytes) -> list[dict[str, Any]]:
@@ -105,7 +121,7 @@ def cause_of(answer: Answer) -> str:
     ]
     if disk_full(answer):
         said.append("no space left on the registry's disk")
-    text = f"status {answer.status} {http.client.responses.get(answer.status, '')}".rstrip()
+    text = f"status {answer.status} {PHRASES.get(answer.status, '')}".rstrip()
     return f"{text} ({'; '.join(said)})" if said else text
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import re
 from typing import Optional
@@ -44,7 +44,7 @@ def credentials_of(path: str, endpoint: str) -> tuple[Optional[str], Optional[st
             return str(entry["username"]), str(entry.get("password", ""))
         if entry.get("auth"):
             try:
-                user, _colon, password = base64.b64decode(entry["auth"]).decode().partition(":")
+                user, _colon, password = binascii.a2b_base64(str(entry["auth"])).decode().partition(":")
             except ValueError as error:
                 raise RegistryError(path, f"the entry of {endpoint} is not base64", "run the login again") from error
             return user, password

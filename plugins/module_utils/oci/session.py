@@ -9,17 +9,14 @@ HTTP/1.1 on purpose: measured, it uploads in less time and with a fifth of the C
 
 from __future__ import annotations
 
-import base64
-import http.client
+import binascii
 import json
-import random
 import socket
-import ssl
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, Optional, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Optional, TypeVar
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     Answer,
@@ -33,6 +30,10 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     retry_after,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.login import parse_challenge
+from ansible_collections.airgap.speech.plugins.module_utils.oci.wire import Connection, Response
+
+if TYPE_CHECKING:
+    import ssl
 
 USER_AGENT = "airgap-speech/0.1"
 MAX_MANIFEST = 16 << 20
@@ -72,13 +73,13 @@ class Session:
         self._basic: Optional[str] = None
         if username is not None:
             login = f"{username}:{password or ''}".encode()
-            self._basic = "Basic " + base64.b64encode(login).decode()
+            self._basic = "Basic " + binascii.b2a_base64(login, newline=False).decode()
         self._challenge: Optional[dict[str, str]] = None
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
         self._lock = threading.Lock()
         self._answered = False
         self._local = threading.local()
-        self._open: list[http.client.HTTPConnection] = []
+        self._open: list[Connection] = []
         self._context: Optional[ssl.SSLContext] = None
         if not plain_http or ca_file or ca_pem:
             self._context = self._make_context(ca_file, ca_pem)
@@ -86,6 +87,8 @@ class Session:
     # Connections
 
     def _make_context(self, ca_file: Optional[str], ca_pem: Optional[str]) -> ssl.SSLContext:
+        import ssl  # Here, so that plain http does without.
+
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -109,15 +112,15 @@ class Session:
             ) from error
         return context
 
-    def _connection(self, scheme: str, host: str) -> http.client.HTTPConnection:
-        kept: dict[tuple[str, str], http.client.HTTPConnection] = getattr(self._local, "kept", {})
+    def _connection(self, scheme: str, host: str) -> Connection:
+        kept: dict[tuple[str, str], Connection] = getattr(self._local, "kept", {})
         self._local.kept = kept
         connection = kept.get((scheme, host))
-        if connection is None:
+        if connection is None or connection.busy:
             if scheme == "https":
-                connection = http.client.HTTPSConnection(host, timeout=self.timeout, context=self._context)
+                connection = Connection(host, self.timeout, self._context)
             else:
-                connection = http.client.HTTPConnection(host, timeout=self.timeout)
+                connection = Connection(host, self.timeout)
             kept[(scheme, host)] = connection
             with self._lock:
                 self._open.append(connection)
@@ -137,28 +140,12 @@ class Session:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _connect(self, connection: http.client.HTTPConnection, thing: str, host: str) -> bool:
+    def _connect(self, connection: Connection, thing: str, host: str) -> bool:
         """Open the connection where it is not; true where a kept one is used again."""
         if connection.sock is not None:
             return True
         try:
             connection.connect()
-            opened: Any = connection.sock
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except ssl.SSLCertVerificationError as error:
-            raise RegistryError(
-                thing,
-                f"the certificate of {host} is not trusted ({error.verify_message})",
-                "name the CA that signed it, or give the registry a certificate with this host name",
-                "tls",
-            ) from error
-        except ssl.SSLError as error:
-            raise RegistryError(
-                thing,
-                f"TLS with {host} failed ({error.reason or error})",
-                "check that the port speaks https",
-                "tls",
-            ) from error
         except socket.gaierror as error:
             raise RegistryError(
                 thing,
@@ -175,6 +162,8 @@ class Session:
                 thing, f"{host} did not answer in {self.timeout:.0f} s", "check the network and the firewall", "timeout"
             ) from error
         except OSError as error:
+            if connection.secure:
+                _refuse_tls(error, thing, host)
             if error.errno is not None and not isinstance(error, ConnectionError):
                 raise RegistryError(
                     thing, f"{host} cannot be reached ({error.strerror})", "check the route to it", "refused"
@@ -268,10 +257,10 @@ class Session:
                 self._connect(connection, thing, host)
                 self._count()
                 try:
-                    connection.request(method, target, body=body or None, headers=self._headers(headers, method, body))
-                    response = connection.getresponse()
+                    connection.request(method, target, self._headers(headers, method, body), body)
+                    response = connection.getresponse(method)
                     answer = Answer(response.status, dict(response.getheaders()), self._body(response, thing))
-                except (http.client.HTTPException, OSError) as error:
+                except OSError as error:
                     raise Cut(describe(error)) from error
                 self._answered = True
                 if response.will_close:
@@ -303,6 +292,8 @@ class Session:
             raise RegistryError(
                 thing, f"{cause}; it asks to wait {wait:.0f} s", "wait that long, then run again: it goes on here", kind
             )
+        import random  # Here, as most runs never wait.
+
         backoff = min(30.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries
         self._sleep(backoff if wait is None else max(wait, 0.1))
 
@@ -321,7 +312,7 @@ class Session:
         full.update(headers)
         return full
 
-    def _body(self, response: http.client.HTTPResponse, thing: str) -> bytes:
+    def _body(self, response: Response, thing: str) -> bytes:
         data = response.read(MAX_MANIFEST + 1)
         if len(data) > MAX_MANIFEST:
             raise RegistryError(thing, f"an answer of more than {human_bytes(MAX_MANIFEST)} came", "check the address")
@@ -444,3 +435,23 @@ class Session:
         if not ref:
             return path
         return f"{path}@{ref}" if ref.startswith("sha256:") else f"{path}:{ref}"
+
+
+def _refuse_tls(error: OSError, thing: str, host: str) -> None:
+    """An error of TLS, as one that helps; any other is left to the caller."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        raise RegistryError(
+            thing,
+            f"the certificate of {host} is not trusted ({error.verify_message})",
+            "name the CA that signed it, or give the registry a certificate with this host name",
+            "tls",
+        ) from error
+    if isinstance(error, ssl.SSLError):
+        raise RegistryError(
+            thing,
+            f"TLS with {host} failed ({error.reason or error})",
+            "check that the port speaks https",
+            "tls",
+        ) from error

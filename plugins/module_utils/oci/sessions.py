@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 from typing import Any, Optional
 
@@ -63,13 +62,15 @@ class Sessions:
             return
         directory = os.path.dirname(os.path.abspath(self._path))
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".sessions-", dir=directory)
+        name = f"{self._path}.{os.getpid()}"
         try:
+            handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump({"version": VERSION, "uploads": self._uploads}, stream, indent=1, sort_keys=True)
             os.replace(name, self._path)
         except BaseException:
-            os.unlink(name)
+            if os.path.exists(name):
+                os.unlink(name)
             raise
 
 

@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Protocol, cast
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.body import Body, ExtentsBody
 from ansible_collections.airgap.speech.plugins.module_utils.oci.fetch import fetch
@@ -28,7 +28,6 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import (
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.progress import Progress, each
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
-from ansible_collections.airgap.speech.plugins.module_utils.oci.relay import RegistrySource
 from ansible_collections.airgap.speech.plugins.module_utils.oci.sessions import Sessions
 
 __all__ = [
@@ -42,6 +41,13 @@ __all__ = [
     "plan_push",
     "push",
 ]
+
+
+class _PassedOn(Protocol):
+    """A source whose blobs are not files: another registry."""
+
+    def body(self, digest: str, size: int) -> Body:
+        """The bytes of a blob."""
 
 
 @dataclass
@@ -160,12 +166,10 @@ class _Push:
 
 
 def _body_of(source: Source, upload: Upload) -> Body:
-    if isinstance(source, RegistrySource):
-        return source.body(upload.digest, upload.size)
     if isinstance(source, Layout):
         # From the start: an upload that the registry has forgotten begins again.
         return ExtentsBody(source.extents_from(upload.digest, 0) if upload.until else source.extents(upload.digest))
-    raise TypeError(f"no bytes can be read from a {type(source).__name__}")
+    return cast("_PassedOn", source).body(upload.digest, upload.size)
 
 
 def _name_the_damaged(source: Source, digest: str, error: RegistryError) -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import urllib.parse
 from collections.abc import Sequence
@@ -157,33 +156,34 @@ class Uploads(Session):
             raise
         self._count()
         try:
-            connection.putrequest(method, target, skip_accept_encoding=True)
-            connection.putheader("User-Agent", USER_AGENT)
-            connection.putheader("Content-Type", BLOB_TYPE)
-            connection.putheader("Content-Length", str(end - start))
+            headers = {
+                "User-Agent": USER_AGENT,
+                "Content-Type": BLOB_TYPE,
+                "Content-Length": str(end - start),
+            }
             if ranged and end > start:
-                connection.putheader("Content-Range", f"{start}-{end - 1}")
+                headers["Content-Range"] = f"{start}-{end - 1}"
             if (scheme, host) == (self._scheme, self.endpoint):
                 authorization = self._authorization(scopes)
                 if authorization:
-                    connection.putheader("Authorization", authorization)
-            connection.endheaders()
+                    headers["Authorization"] = authorization
+            sock = connection.send_head(method, target, headers)
             broken: Optional[OSError] = None
             try:
-                gone = body.pour(connection.sock, start, end - start, tell)
+                gone = body.pour(sock, start, end - start, tell)
                 if gone < end - start:
                     raise short_of(thing, start + gone, end)
             except (BrokenPipeError, ConnectionResetError) as error:
                 broken = error  # The registry may have said why before it hung up.
-            connection.sock.settimeout(max(self.timeout, 600.0) if broken is None else 5.0)
-            response = connection.getresponse()
+            sock.settimeout(max(self.timeout, 600.0) if broken is None else 5.0)
+            response = connection.getresponse(method)
             answer = Answer(response.status, dict(response.getheaders()), self._body(response, thing))
             if broken is not None or response.will_close:
                 connection.close()
             else:
-                connection.sock.settimeout(self.timeout)
+                sock.settimeout(self.timeout)
             return answer
-        except (http.client.HTTPException, OSError) as error:
+        except OSError as error:
             connection.close()
             raise Cut(describe(error)) from error
         except BaseException:
