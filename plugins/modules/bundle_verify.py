@@ -38,6 +38,15 @@ options:
   fingerprint:
     description: The fingerprint of the one key that is trusted, in place of O(signers).
     type: str
+  revoked:
+    description:
+      - A file of keys that are trusted no more, as C(ssh-keygen -k) makes it or as a list of public keys.
+      - A signature by one of them counts for nothing.
+    type: path
+  signatures:
+    description: How many different trusted keys have to have signed. With O(fingerprint) it is one.
+    type: int
+    default: 1
   allow_unsigned:
     description: Take a bundle without a signature. A signature that is there and wrong is refused all the same.
     type: bool
@@ -62,7 +71,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 principal:
-  description: Who signed. Empty where no signature was asked for.
+  description: Who signed, several joined by a comma. Empty where no signature was asked for.
   returned: success
   type: str
   sample: airgap-speech-bundle
@@ -158,7 +167,7 @@ def who_signed(module, lock_path):
         module.warn(f"{lock_path}: has no signature, and airgap_bundle_allow_unsigned lets it pass")
         return ""
     if params["fingerprint"]:
-        return signature.verify_fingerprint(run, lock_path, params["fingerprint"])
+        return signature.verify_fingerprint(run, lock_path, params["fingerprint"], params["revoked"] or "")
     if not params["signers"]:
         if params["allow_unsigned"]:
             module.warn(f"{lock_path}: its signature was not verified, since no signers were given")
@@ -171,7 +180,7 @@ def who_signed(module, lock_path):
         raise signature.SignatureError(
             f"{signers}: lies inside the bundle, so the bundle would vouch for itself; bring the file from elsewhere"
         )
-    return signature.verify(run, lock_path, params["signers"])
+    return signature.verify(run, lock_path, params["signers"], params["revoked"] or "", params["signatures"])
 
 
 def vouched(paths, name):
@@ -187,6 +196,8 @@ def main():
             "path": {"type": "list", "elements": "path", "required": True},
             "signers": {"type": "path"},
             "fingerprint": {"type": "str"},
+            "revoked": {"type": "path"},
+            "signatures": {"type": "int", "default": 1},
             "allow_unsigned": {"type": "bool", "default": False},
             "threads": {"type": "int", "default": 2},
         },

@@ -55,6 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="setup.sh")
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--signers", required=True)
+    parser.add_argument("--revoked", default="")
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
@@ -67,9 +68,9 @@ def main() -> int:
 
     started = time.monotonic()
     try:
-        principal = verify(run, os.path.join(options.bundle, LOCK_NAME), options.signers)
+        principal = verify(run, os.path.join(options.bundle, LOCK_NAME), options.signers, options.revoked)
         if os.path.exists(os.path.join(options.bundle, LIST_NAME)):
-            verify(run, os.path.join(options.bundle, LIST_NAME), options.signers)
+            verify(run, os.path.join(options.bundle, LIST_NAME), options.signers, options.revoked)
         opened = open_bundle([options.bundle])
         count = verify_opened(opened, options.threads, progress)
         what = f"{len(opened.lock.paths())} files"

@@ -12,10 +12,11 @@ umask 022
 
 usage() {
     cat <<'USAGE'
-usage: setup.sh (--signers FILE | --fingerprint SHA256:...) [--prefix DIRECTORY]
+usage: setup.sh (--signers FILE | --fingerprint SHA256:...) [--revoked FILE] [--prefix DIRECTORY]
 
   --signers FILE      an ssh allowed_signers file with the signers that you trust; it came to you apart from the bundle
-  --fingerprint TEXT  the fingerprint of the key that signed, as the connected side printed it
+  --fingerprint TEXT  the fingerprint of a key that signed, as the connected side printed it
+  --revoked FILE      keys that are trusted no more: what `ssh-keygen -k` makes, or a list of public keys
   --prefix DIRECTORY  where the controller goes; default ~/.airgap
 USAGE
 }
@@ -27,14 +28,16 @@ refuse() {
 
 signers=
 fingerprint=
+revoked=
 prefix=${HOME:-}/.airgap
 while [ $# -gt 0 ]; do
     case $1 in
-        --signers | --fingerprint | --prefix)
+        --signers | --fingerprint | --revoked | --prefix)
             [ $# -ge 2 ] || refuse "$1 wants a value; see setup.sh --help"
             case $1 in
                 --signers) signers=$2 ;;
                 --fingerprint) fingerprint=$2 ;;
+                --revoked) revoked=$2 ;;
                 --prefix) prefix=$2 ;;
             esac
             shift 2
@@ -71,30 +74,34 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 if [ -n "$fingerprint" ]; then
-    # The key in the signature becomes a trusted signer only when its fingerprint equals the one that the operator brought.
+    # A key that signed becomes a trusted signer only when its fingerprint equals the one that the operator brought.
     signers=$work/allowed_signers
     python3 -I - "$lock.sig" "$fingerprint" >"$signers" <<'PYTHON' || exit 1
-import base64, hashlib, struct, sys
+import base64, hashlib, re, struct, sys
 
 path, wanted = sys.argv[1], sys.argv[2].strip()
+found = []
 try:
-    lines = open(path, encoding="ascii").read().split("\n")
-    data = base64.b64decode("".join(line.strip() for line in lines if line and not line.startswith("-----")))
-    (length,) = struct.unpack(">I", data[10:14])
-    key = data[14 : 14 + length]
-    (size,) = struct.unpack(">I", key[:4])
-    kind = key[4 : 4 + size].decode("ascii")
-    if data[:6] != b"SSHSIG" or len(key) != length or not kind.replace("-", "").replace("@", "").replace(".", "").isalnum():
+    for block in re.findall("-----BEGIN SSH SIGNATURE-----(.*?)-----END SSH SIGNATURE-----", open(path, encoding="ascii").read(), re.S):
+        data = base64.b64decode("".join(block.split()))
+        (length,) = struct.unpack(">I", data[10:14])
+        key = data[14 : 14 + length]
+        (size,) = struct.unpack(">I", key[:4])
+        kind = key[4 : 4 + size].decode("ascii")
+        if data[:6] != b"SSHSIG" or len(key) != length or not kind.replace("-", "").replace("@", "").replace(".", "").isalnum():
+            raise ValueError("no SSH signature")
+        found.append((kind, key, "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")))
+    if not found:
         raise ValueError("no SSH signature")
 except (OSError, ValueError, struct.error) as error:
     sys.exit("setup.sh: bundle.lock.json.sig cannot be read (%s); copy the bundle again" % error)
-actual = "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
-if actual != wanted:
+right = [(kind, key) for kind, key, actual in found if actual == wanted]
+if not right:
     sys.exit(
         "setup.sh: bundle.lock.json.sig was made by the key %s, expected %s; check who made the bundle, "
-        "and the fingerprint that you were given" % (actual, wanted)
+        "and the fingerprint that you were given" % (" and the key ".join(actual for kind, key, actual in found), wanted)
     )
-print('airgap-speech-bundle namespaces="airgap-speech-bundle" %s %s' % (kind, base64.b64encode(key).decode()))
+print('airgap-speech-bundle namespaces="airgap-speech-bundle" %s %s' % (right[0][0], base64.b64encode(right[0][1]).decode()))
 PYTHON
 fi
 [ -f "$signers" ] || refuse "$signers is missing; give the file with the signers that you trust"
@@ -102,16 +109,32 @@ case $(CDPATH='' cd -- "$(dirname -- "$signers")" && pwd)/ in
     "$bundle"/*) refuse "$signers lies inside the bundle, so the bundle would vouch for itself; bring the file from elsewhere" ;;
 esac
 
-ssh-keygen -Y find-principals -s "$lock.sig" -f "$signers" >"$work/principals" 2>"$work/error" \
-    || refuse "bundle.lock.json.sig was made by a key that $signers does not trust; check who made the bundle, and add its signer only if the line was handed over apart from it"
+[ -z "$revoked" ] || [ -f "$revoked" ] || refuse "$revoked is missing; give the file of the keys that are trusted no more"
+
+# Several keys may have signed: one that is trusted and not revoked is enough.
+awk -v base="$work/signature." '/^-----BEGIN SSH SIGNATURE-----/ { n++ } n { print > (base n) }' "$lock.sig"
 verified=
-while IFS= read -r principal; do
-    if ssh-keygen -Y verify -f "$signers" -I "$principal" -n airgap-speech-bundle -s "$lock.sig" <"$lock" >/dev/null 2>"$work/error"; then
-        verified=$principal
-        break
+reason="was made by a key that $signers does not trust; check who made the bundle, and add its signer only if the line was handed over apart from it"
+for one in "$work"/signature.*; do
+    [ -f "$one" ] || refuse "bundle.lock.json.sig is no SSH signature; copy the bundle again"
+    if ! ssh-keygen -Y find-principals -s "$one" -f "$signers" >"$work/principals" 2>"$work/error"; then
+        # Such as: the key has expired.
+        why=$(grep -v '^No principal matched' "$work/error" | tr '\n' ' ')
+        [ -z "$why" ] || reason="$reason (${why% })"
+        continue
     fi
-done <"$work/principals"
-[ -n "$verified" ] || refuse "bundle.lock.json does not match its signature ($(tr '\n' ' ' <"$work/error")); it was altered after it was signed: copy the bundle again"
+    while IFS= read -r principal; do
+        if ! ssh-keygen -Y verify -f "$signers" -I "$principal" -n airgap-speech-bundle -s "$one" <"$lock" >/dev/null 2>"$work/error"; then
+            refuse "bundle.lock.json does not match its signature ($(tr '\n' ' ' <"$work/error")); it was altered after it was signed: copy the bundle again"
+        fi
+        if [ -n "$revoked" ] && ! ssh-keygen -Y verify -f "$signers" -I "$principal" -n airgap-speech-bundle -s "$one" -r "$revoked" <"$lock" >/dev/null 2>&1; then
+            reason="was made by a key of $principal that $revoked revokes, or that file is damaged; do not use this bundle before somebody who is still trusted has signed it again"
+            continue
+        fi
+        verified=$principal
+    done <"$work/principals"
+done
+[ -n "$verified" ] || refuse "bundle.lock.json.sig $reason"
 
 # The lock is right now; by it the installer is, which is copied first so that what was checked is what runs.
 python3 -I - "$lock" "$bundle" "$work/installer.pyz" <<'PYTHON' || exit 1
@@ -150,7 +173,7 @@ with open(target, "wb") as handle:
     handle.write(data)
 PYTHON
 
-python3 -I "$work/installer.pyz" --bundle "$bundle" --signers "$signers" --prefix "$prefix"
+python3 -I "$work/installer.pyz" --bundle "$bundle" --signers "$signers" --revoked "$revoked" --prefix "$prefix"
 
 prefix=$(CDPATH='' cd -- "$prefix" && pwd)
 case :$PATH: in

@@ -522,6 +522,47 @@ def test_setup_makes_a_controller(
     assert "controller: changed" in setup(moved, "--fingerprint", fingerprint, "--prefix", str(prefix)).stdout
 
 
+def test_several_keys_sign_and_one_is_revoked(
+    carried: tuple[Path, str], site: Site, tmp_path: Path, capsys: Capture
+) -> None:
+    bundle, first = carried
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "second")], check=True)
+    site["more_signing_keys"] = [str(tmp_path / "second")]
+    site["controller_requirements"] = str(tmp_path / "requirements.txt")
+    assert call(bundle_module, capsys, check=True, **site)["changed"]
+    assert call(bundle_module, capsys, **site)["changed"]
+    assert not call(bundle_module, capsys, **site)["changed"]
+    second = signature.key_fingerprint((tmp_path / "second.pub").read_text())
+    assert [print_ for _name, print_ in signature.fingerprints(site["signers_file"])] == [first, second]
+    trust = {"path": str(bundle), "signers": site["signers_file"]}
+    assert not call(bundle_verify, capsys, signatures=2, **trust).get("failed")
+    revoked = tmp_path / "revoked"
+    revoked.write_text((tmp_path / "second.pub").read_text())
+    assert not call(bundle_verify, capsys, revoked=str(revoked), **trust).get("failed")
+    refused = call(bundle_verify, capsys, signatures=2, revoked=str(revoked), **trust)
+    assert f"was made by the key {second}" in refused["msg"]
+    assert f"which {revoked} revokes" in refused["msg"]
+
+    prefix = ["--prefix", str(tmp_path / "prefix")]
+    for trusted in (["--signers", site["signers_file"]], ["--fingerprint", first], ["--fingerprint", second]):
+        done = setup(bundle, *trusted, *prefix)
+        assert done.returncode == 0, done.stderr
+    only = tmp_path / "only-second"
+    only.write_text(signature.signers_line((tmp_path / "second.pub").read_text()))
+    assert setup(bundle, "--signers", str(only), *prefix).returncode == 0
+    assert setup(bundle, "--signers", site["signers_file"], "--revoked", str(revoked), *prefix).returncode == 0
+    for trusted in (["--signers", str(only)], ["--fingerprint", second]):
+        done = setup(bundle, *trusted, "--revoked", str(revoked), *prefix)
+        assert done.returncode == 1
+        assert f"that {revoked} revokes" in done.stderr
+    only.write_text(only.read_text().replace(" namespaces", ' valid-before="20200101",namespaces'))
+    done = setup(bundle, "--signers", str(only), *prefix)
+    assert "key has expired" in done.stderr
+    assert "--revoked" in setup(bundle, "--help").stdout
+    missing = setup(bundle, "--signers", site["signers_file"], "--revoked", "/none", *prefix)
+    assert "/none is missing; give the file of the keys" in missing.stderr
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
