@@ -224,7 +224,9 @@ def client_of(server: RegistryServer) -> Registry:
     return Registry(server.endpoint, ca_file=ca_file, plain_http=not server.tls)
 
 
-def note(bench: Bench, scenario: str, tool: str, number: int, figures: dict[str, Any], same: int) -> None:
+def note(bench: Bench, scenario: str, tool: str, figures: dict[str, Any], same: int) -> None:
+    key = (scenario, bench.tls, tool)
+    number = 1 + sum(1 for one in bench.records if (one["scenario"], one["tls"], one["tool"]) == key)
     record = {"scenario": scenario, "tls": bench.tls, "tool": tool, "round": number, **figures, "same_digests": same}
     record["seconds"] = round(record["seconds"], 3)
     record["client_cpu_seconds"] = round(record["client_cpu_seconds"], 3)
@@ -237,7 +239,7 @@ def note(bench: Bench, scenario: str, tool: str, number: int, figures: dict[str,
     )
 
 
-def one_round(bench: Bench, tool: str, number: int, scenarios: list[str]) -> None:
+def one_round(bench: Bench, tool: str, scenarios: list[str]) -> None:
     """All scenarios of one tool; the later ones need what `cold` left."""
     if {"cold", "noop", "one_layer"} & set(scenarios):
         bench.forget()
@@ -247,11 +249,11 @@ def one_round(bench: Bench, tool: str, number: int, scenarios: list[str]) -> Non
             commands = TOOLS[tool](bench, scenario, changed)
             figures = measured(bench, commands)
             if scenario in scenarios:
-                note(bench, scenario, tool, number, figures, same_digests(bench, changed))
+                note(bench, scenario, tool, figures, same_digests(bench, changed))
     if "registry_to_registry" in scenarios:
         bench.forget()
         commands = TOOLS[tool](bench, "registry_to_registry", False)
-        note(bench, "registry_to_registry", tool, number, measured(bench, commands), same_digests(bench, False))
+        note(bench, "registry_to_registry", tool, measured(bench, commands), same_digests(bench, False))
 
 
 def large_blob(bench: Bench) -> None:
@@ -279,7 +281,7 @@ def large_blob(bench: Bench) -> None:
         (directory / "images.json").write_text(json.dumps([{"repo": "bench/large", "tag": "1", "digest": manifest}]))
     bench.forget()
     sized = Bench(layout, bench.target, bench.source, {False: read_images(directory)}, bench.programs, bench.records)
-    note(bench, "large_blob", "airgap", 1, measured(sized, airgap(sized, "cold", False)), same_digests(sized, False))
+    note(bench, "large_blob", "airgap", measured(sized, airgap(sized, "cold", False)), same_digests(sized, False))
     bench.forget()
 
 
@@ -317,7 +319,7 @@ def noop_ansible(bench: Bench) -> None:
     figures = measured(bench, command)
     said = (WORK / "mirror-output.txt").read_text()
     figures["engine_seconds"] = float(said.partition("engine ")[2].partition(" s")[0])
-    note(bench, "noop_ansible", "airgap", 1, figures, len(bench.images[False]))
+    note(bench, "noop_ansible", "airgap", figures, len(bench.images[False]))
 
 
 def ratios(records: list[dict[str, Any]], unique: int) -> list[dict[str, Any]]:
@@ -390,7 +392,7 @@ def main() -> int:
             for number in range(1, args.rounds + 1):
                 # Another tool begins each round, so that no place in the order is always the same tool's.
                 for tool in tools[number - 1 :] + tools[: number - 1]:
-                    one_round(bench, tool, number, scenarios)
+                    one_round(bench, tool, scenarios)
                     RESULT.write_text(json.dumps(records, indent=1) + "\n")
             if "large_blob" in scenarios:
                 large_blob(bench)

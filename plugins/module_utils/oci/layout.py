@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,6 +300,8 @@ class Layout:
             parse_digest(digest)
         hasher = hashlib.sha256()
         written = 0
+        import tempfile  # Here, as readers of a layout do without.
+
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=self.blobs)
         try:
             with os.fdopen(handle, "wb", buffering=0) as stream:
@@ -418,6 +419,8 @@ class Layout:
 
     def _replace(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        import tempfile  # Here, as readers of a layout do without.
+
         handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
