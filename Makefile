@@ -133,6 +133,11 @@ bench-capacity-live: venv ## the whole module against the sandbox with 1,000 sim
 bench-open-speech: ## how many calls one replica of open_speech serves on this machine
 	dev/bench-open-speech
 
+.PHONY: bench-mirror
+bench-mirror: venv ## the mirror beside skopeo, crane, oras and regctl (build/bench/mirror.json); ARGS="--rounds 1 --tls no"
+	@dev/system-packages skopeo docker-registry
+	$(bin)/python -m dev.bench_mirror $(ARGS)
+
 .PHONY: bench
 bench: venv ## measure the way on the sandbox of the last demo
 	$(bin)/python -m dev.bench
