@@ -295,6 +295,24 @@ def check_space(findings: Findings, needs: Sequence[Need], probes: Mapping[str, 
         findings.passed.append(f"disk is enough for the bundle on {len({host for host, _device in shared})} hosts")
 
 
+def _reasons(answer: Mapping[str, Any]) -> List[str]:
+    """Why pods stay pending, in the scheduler's words; workloads with the same words together."""
+    pending: Dict[str, List[str]] = {}
+    for item in answer.get("shortfalls") or []:
+        pending.setdefault(str(item.get("message")), []).append(f"{item.get('pods')} of {item.get('workload')}")
+    return [f"pending {', '.join(names)}: {message}" for message, names in pending.items()]
+
+
+def _shortened(found: Mapping[str, Any]) -> str:
+    """The text of the module capacity: the first answer whole, of the others the first line."""
+    text = str(found.get("message") or "")
+    for answer in list((found.get("answers") or {}).values())[1:]:
+        whole = str(answer.get("message") or "")
+        if whole:
+            text = text.replace(whole, whole.split("\n", maxsplit=1)[0])
+    return text
+
+
 def check_capacity(
     findings: Findings, found: Mapping[str, Any], required: Sequence[str], allow_order_dependent: bool
 ) -> None:
@@ -304,7 +322,7 @@ def check_capacity(
     """
     if not found:
         return
-    findings.texts.append(str(found.get("message") or ""))
+    findings.texts.append(_shortened(found))
     for question, answer in (found.get("answers") or {}).items():
         verdict = answer.get("verdict")
         thing = f"capacity, {QUESTIONS.get(question, question)}"
@@ -316,11 +334,7 @@ def check_capacity(
         if verdict == "fits" or (verdict == "order_dependent" and allow_order_dependent):
             findings.passed.append(f"{thing}: {verdict}, {size}{notes}")
             continue
-        reasons = [
-            f"{item.get('workload')}: {item.get('pods')} pod(s) pending: {item.get('message')}"
-            + "".join(f" ({detail})" for detail in item.get("details") or [])
-            for item in answer.get("shortfalls") or []
-        ]
+        reasons = _reasons(answer)
         if verdict == "order_dependent":
             cause = f"whether the pods find nodes{lost} depends on the order in which equal nodes are chosen:"
             step = "free room or ask for less; or accept it with preflight_allow_order_dependent"

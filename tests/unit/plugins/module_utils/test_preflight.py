@@ -241,7 +241,8 @@ SHORT = [
         "pods": 1,
         "message": "0/3 nodes are available: 3 Insufficient cpu.",
         "details": ["d"],
-    }
+    },
+    {"workload": "Job speech/b", "pods": 2, "message": "0/3 nodes are available: 3 Insufficient cpu.", "details": []},
 ]
 
 
@@ -256,8 +257,8 @@ def short(verdict, **more):
             capacity(now=short("does_not_fit")),
             ["now"],
             True,
-            "capacity, with the replicas asked: the pods do not fit on the nodes: Deployment speech/app:"
-            " 1 pod(s) pending: 0/3 nodes are available: 3 Insufficient cpu. (d); free room, add nodes, or ask",
+            "capacity, with the replicas asked: the pods do not fit on the nodes: pending 1 of Deployment speech/app,"
+            " 2 of Job speech/b: 0/3 nodes are available: 3 Insufficient cpu.; free room, add nodes, or ask",
         ),
         (
             capacity(now=short("does_not_fit"), remedies=["2 more node(s) like gpu", "3 like cpu"]),
@@ -270,7 +271,7 @@ def short(verdict, **more):
             capacity(now="fits", lost_nodes=short("does_not_fit", lost=["w1", "w2"])),
             ["now", "lost_nodes"],
             False,
-            "capacity, with nodes lost: the pods do not fit on the nodes without w1, w2: Deployment",
+            "capacity, with nodes lost: the pods do not fit on the nodes without w1, w2: pending 1 of Deployment",
         ),
         (
             capacity(now="fits", rolling_update={"verdict": "does_not_fit"}),
@@ -309,7 +310,7 @@ def test_verdicts_that_stand_in_the_way(found, required, allow, words):
         (
             capacity(autoscaled=short("does_not_fit")),
             False,
-            "capacity, at the autoscalers' maximum: does_not_fit, which stands in nobody's way: Deployment",
+            "capacity, at the autoscalers' maximum: does_not_fit, which stands in nobody's way: pending 1 of",
         ),
     ],
 )
@@ -319,6 +320,14 @@ def test_verdicts_that_are_told(found, allow, words):
     assert not findings.failures
     assert findings.passed[0].startswith(words)
     assert findings.message().endswith("\n\ncapacity: the table")
+
+
+def test_of_other_questions_the_text_has_the_first_line():
+    found = capacity(now="fits", autoscaled={"verdict": "fits", "message": "at the maximum: fits\n- much more"})
+    found["message"] = "capacity: fits\ntable\nat the maximum: fits\n- much more"
+    findings = Findings()
+    check_capacity(findings, found, ["now"], False)
+    assert findings.texts == ["capacity: fits\ntable\nat the maximum: fits"]
 
 
 def test_a_cluster_that_was_not_asked_is_not_judged():
