@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,23 @@ def module_dir(tool: str) -> Path:
     return own if (own / "go.mod").exists() else GO_DIR
 
 
+def module_file(tool: str) -> Path:
+    """The go.mod of a tool, or what is read in its place: the same program with other versions of its modules."""
+    other = versions()["go"][tool].get("mod")
+    return GO_DIR / other if other else module_dir(tool) / "go.mod"
+
+
+def sandbox_tools() -> list[str]:
+    """What a sandbox is made of: all but what only tests need."""
+    return [tool for tool, spec in versions()["go"].items() if spec.get("for") != "tests"]
+
+
 def tool_key(tool: str) -> str:
     """The content key of a tool: its versions, flags, modules and own sources."""
     data = versions()
-    module = module_dir(tool)
-    files = [module / "go.mod", module / "go.sum", *sorted((GO_DIR / tool).rglob("*.go"))]
+    module = module_file(tool)
+    ours = [package for package in data["go"][tool]["packages"].values() if package.startswith("./")]
+    files = [module, module.with_suffix(".sum"), *sorted(path for own in ours for path in (GO_DIR / own).rglob("*.go"))]
     sources = {path.relative_to(GO_DIR).as_posix(): path.read_text() for path in files}
     return digest(data["recipe"], data["go"][tool], build_arguments(data["go"][tool]), sources)
 
@@ -67,6 +80,8 @@ def build_arguments(spec: dict[str, Any]) -> list[str]:
     flags += ["-ldflags", f"-s -w {settings}".strip()]
     if spec.get("tags"):
         flags.append("-tags=" + ",".join(spec["tags"]))
+    if spec.get("mod"):
+        flags.append(f"-modfile={spec['mod']}")
     return flags
 
 
@@ -133,12 +148,13 @@ def program_name(package: str) -> str:
 
 
 class Builder:
-    """Builds the tools in the order of versions.yml, one after the other, beside everything else."""
+    """Builds tools (those of a sandbox), in their order, one after the other, beside everything else."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, tools: Sequence[str] = ()) -> None:
         self._steps = steps
+        self._names = list(tools) or sandbox_tools()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="go")
-        missing = [tool for tool in versions()["go"] if not tool_dir(tool).is_dir()]
+        missing = [tool for tool in self._names if not tool_dir(tool).is_dir()]
         self._go: Future[str] | None = self._pool.submit(go_program, steps) if missing else None
         self._tools = {tool: self._pool.submit(self._build, tool) for tool in missing}
 
@@ -152,7 +168,7 @@ class Builder:
         return self._tools[tool].result() if tool in self._tools else tool_dir(tool)
 
     def get_all(self) -> dict[str, Path]:
-        return {tool: self.get(tool) for tool in versions()["go"]}
+        return {tool: self.get(tool) for tool in self._names}
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -18,7 +18,7 @@ GO_MODS = {path.parent: path.read_text() for path in build.GO_DIR.rglob("go.mod"
 @pytest.mark.parametrize("tool", [tool for tool, spec in TOOLS.items() if "module" in spec])
 def test_versions_are_those_of_the_go_mod(tool: str) -> None:
     spec = TOOLS[tool]
-    required = dict(re.findall(r"^\t(\S+) (v\S+)", GO_MODS[build.module_dir(tool)], re.MULTILINE))
+    required = dict(re.findall(r"^\t(\S+) (v\S+)", build.module_file(tool).read_text(), re.MULTILINE))
     assert required[spec["module"]] == spec["module_version"]
 
 
@@ -42,6 +42,10 @@ def test_modules_share_versions() -> None:
     )
     for other in others:
         assert not {name for name in one.keys() & other.keys() if one[name] != other[name]}
+
+
+def test_a_sandbox_needs_no_tool_of_the_tests() -> None:
+    assert set(TOOLS) - set(build.sandbox_tools()) == {"oracle", "oracle-oldest"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random cases near the edge: the same seed and number give the same case."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.oracle.draft import Document, Draft, new_draft
+from tests.oracle.features import FEATURES, SINCE
+
+# fits(case): whether ours says that all pods of a case are placed.
+Fits = Callable[[Document], bool]
+_ATTEMPTS = 6
+
+
+@dataclass
+class Case:
+    """A case, and what is in it. `edge` says that one replica more or less changes the verdict."""
+
+    document: Document
+    features: list[str]
+    edge: bool
+
+
+def names_of(minor: int) -> list[str]:
+    """The features that a minor has."""
+    return [name for name in FEATURES if SINCE.get(name, 0) <= minor]
+
+
+def draft_of(rng: random.Random, minor: int, focus: str) -> Draft:
+    draft = new_draft(rng, minor)
+    names = names_of(minor)
+    chosen = [focus, *rng.sample(names, rng.choice([0, 1, 2, 2, 3, 3]))]
+    if rng.random() < 0.3:
+        chosen.append("existing_pods")
+    volumes = [name for name in chosen if name.startswith("pvc_")]
+    for name in names:  # in the order of the table, so that what adds comes after what replaces
+        if name in chosen and name not in volumes[1:]:
+            FEATURES[name](draft)
+            draft.features.add(name)
+    draft.features |= {
+        name for name in ("cpu", "memory") if name in draft.container.get("resources", {}).get("requests", {})
+    }
+    return draft
+
+
+def make(seed: int, number: int, minor: int, fits: Fits) -> Case:
+    """One case, about the feature whose turn it is, grown until one pod more would not fit, or that pod with it."""
+    rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a case, not a secret
+    names = names_of(minor)
+    focus = names[number % len(names)]
+    wanted = rng.random() < 0.5
+    found: list[tuple[bool, bool, Draft, int]] = []
+    while len(found) < _ATTEMPTS and not (found and found[-1][0] and found[-1][1]):
+        draft = draft_of(rng, minor, focus)
+        replicas, placed, edge = grown(draft, wanted, fits)
+        found.append((placed == wanted, edge, draft, replicas))
+    _as_wanted, edge, draft, replicas = max(found, key=lambda item: item[:2])
+    return Case(copy.deepcopy(draft.case(replicas, f"{seed}/{number}")), sorted(draft.features), edge)
+
+
+def grown(draft: Draft, wanted: bool, fits: Fits) -> tuple[int, bool, bool]:
+    """How many replicas: the most that fit, or one more. With it whether they fit, and whether that is at the edge."""
+    if not fits(draft.case(1)):
+        return 1, False, fits(draft.case(0))
+    low, high = 1, draft.most + 1
+    if fits(draft.case(draft.most)):
+        return draft.most, True, False
+    while high - low > 1:
+        middle = (low + high) // 2
+        if fits(draft.case(middle)):
+            low = middle
+        else:
+            high = middle
+    return (low, True, True) if wanted else (high, False, True)
