@@ -106,6 +106,7 @@ test-sanity: venv ## ansible-test sanity, with no ignore file
 .PHONY: test-unit
 test-unit: venv ## unit tests, the speech server's with its real models among them
 	@$(SANDBOX) build
+	@$(SANDBOX) build oracle
 	$(bin)/pytest tests/unit
 	tests/unit/open_speech/run
 
@@ -124,6 +125,10 @@ test-way: venv ## the whole way on the sandbox (molecule's default scenario)
 .PHONY: bench-capacity
 bench-capacity: venv ## the verdict's time and memory for 100, 1,000 and 5,000 nodes
 	$(bin)/python -m dev.bench_capacity
+
+.PHONY: capacity-oracle
+capacity-oracle: venv ## the verdict beside the real scheduler's on 13,000 random cases (SEED=... repeats a run)
+	$(bin)/python -m dev.capacity_oracle $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases $(CASES))
 
 .PHONY: bench-capacity-live
 bench-capacity-live: venv ## the whole module against the sandbox with 1,000 simulated nodes and 10,000 pods
