@@ -122,6 +122,10 @@ test-matrix: venv ## units, sanity and a small playbook on each ansible-core tha
 test-way: venv ## the whole way on the sandbox (molecule's default scenario)
 	$(bin)/molecule test; status=$$?; cat build/way/integration.txt 2>/dev/null; exit $$status
 
+.PHONY: bench-bundle
+bench-bundle: venv ## a bundle written and verified, beside disk and sha256 (build/bench/bundle.json); ARGS="--rounds 1"
+	$(bin)/python -m dev.bench_bundle $(ARGS)
+
 .PHONY: bench-capacity
 bench-capacity: venv ## the verdict's time and memory for 100, 1,000 and 5,000 nodes
 	$(bin)/python -m dev.bench_capacity

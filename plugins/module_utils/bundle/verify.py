@@ -13,7 +13,8 @@ from typing import Callable
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, SIGNATURE_NAME, Lock
 
-CHUNK = 4 * 1024 * 1024
+# Small enough to stay in the cache of a core between the read and the hash.
+CHUNK = 256 * 1024
 SHOWN = 10
 
 # progress(bytes done, bytes in all)

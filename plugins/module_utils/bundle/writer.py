@@ -112,10 +112,13 @@ class Writer:
             progress.add(source.size)
 
         with ThreadPoolExecutor(max_workers=max(1, self.spec.threads)) as pool:
-            for _nothing in pool.map(write, sorted(todo, key=lambda source: (source.kind == "layout", source.path))):
+            # index.json last: until then no tool takes the directory for a layout.
+            ordered = sorted(todo, key=lambda source: (source.kind == "layout", -source.size, source.path))
+            for _nothing in pool.map(write, ordered):
                 pass
         if spoilt:
             raise Spoilt(sorted(spoilt))
+        progress.finish()
         self._remove_stale()
         write_file(os.path.join(self.spec.dest, LOCK_NAME), self.made.lock_bytes)
 
