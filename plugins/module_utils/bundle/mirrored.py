@@ -29,7 +29,7 @@ def items_of(lock: Lock, kinds: Iterable[str] = KINDS) -> list[PushItem]:
             # The host of the registry is known to the client; here only the path inside counts.
             inside = Reference.parse(image.reference).inside("registry")
             items.append(PushItem(image.digest, inside.repository, inside.tag, image.reference, tuple(image.platforms)))
-            for each in getattr(image, "referrers", ()):
+            for each in image.referrers:
                 what = f"{image.reference} ({each.tag or 'referrer'})"
                 items.append(PushItem(each.digest, inside.repository, each.tag or None, what, (), image.digest))
     for kind, entries in (("charts", lock.charts), ("models", lock.models)):

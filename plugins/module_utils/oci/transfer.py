@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Optional, Protocol, cast
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.body import Body, ExtentsBody
-from ansible_collections.airgap.speech.plugins.module_utils.oci.fetch import fetch
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout, LayoutError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import (
     ManifestPut,
@@ -37,7 +36,6 @@ __all__ = [
     "PushItem",
     "PushResult",
     "TransferError",
-    "fetch",
     "plan_push",
     "push",
 ]

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry
 from ansible_collections.airgap.speech.plugins.modules import image_mirror
 from tests.unit.plugins.module_utils.oci.samples import add_image, add_model, noise, write_lock
+from tests.unit.plugins.module_utils.oci.test_registries import signature
 from tests.unit.plugins.modules.run_module import run_module
 from tests.unit.registry_server import RegistryServer, free_port, registry_server  # noqa: F401 - fixture
 
@@ -134,3 +136,38 @@ def test_no_lock(registry_server: RegistryServer, tmp_path: Path) -> None:  # no
     refused = run_module(image_mirror.main, arguments(registry_server, tmp_path))
     assert refused["failed"]
     assert "there is no lock" in refused["msg"]
+
+
+def test_referrers_go_with_their_image(registry_server: RegistryServer, tmp_path: Path) -> None:  # noqa: F811
+    layout = Layout(tmp_path / "bundle" / "oci")
+    layout.create()
+    image = add_image(layout, [noise("image", 4000)])
+    found = signature(layout, image, "signed")
+    cosign = add_image(layout, [noise("cosign", 300)], note="cosign")
+    tag = f"{image.replace(':', '-')}.sig"
+    listed = [
+        {"digest": digest, "size": sum(d.size for d in layout.walk(digest)), "tag": name}
+        for digest, name in ((found, ""), (cosign, tag))
+    ]
+    size = sum(descriptor.size for descriptor in layout.walk(image))
+    item = {"reference": "quay.io/a/b:1", "digest": image, "size": size, "platforms": [], "reasons": [REASON]}
+    write_lock(tmp_path / "bundle", layout, images=[{**item, "referrers": listed}])
+    values = arguments(registry_server, tmp_path / "bundle")
+    guess = run_module(image_mirror.main, values, check=True)
+    done = run_module(image_mirror.main, values)
+    assert done["plan"] == guess["plan"]
+    assert done["bytes_sent"] == done["plan"]["bytes"]
+    assert [one["reference"].partition("/")[2] for one in done["images"]] == [
+        "quay.io/a/b:1",
+        f"quay.io/a/b@{found}",
+        f"quay.io/a/b:{tag}",
+    ]
+    registry = Registry(
+        registry_server.endpoint,
+        username=registry_server.username,
+        password=registry_server.password,
+        ca_file=str(registry_server.ca_file),
+    )
+    assert [one.digest for one in registry.referrers("quay.io/a/b", image)] == [found]
+    assert [(name, one.digest) for name, one in registry.attached("quay.io/a/b", image)] == [(tag, cosign)]
+    assert not run_module(image_mirror.main, values)["changed"]
