@@ -19,7 +19,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.orders import O
 from ansible_collections.airgap.speech.plugins.module_utils.kube.volumes import Undo
 
 # Pods placed while orders are tried.
-_BUDGET = 150_000
+_BUDGET = 100_000
 _ORDERS = 12
 # Domains of a key with more values than this are looked at node by node.
 _FEW_DOMAINS = 64
