@@ -122,11 +122,14 @@ def bill_of_materials(lock: Lock, facts: Facts) -> bytes:
         serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"urn:airgap.speech:lock:sha256:{digest}"),
         metadata=BomMetaData(component=root),
     )
-    bom.metadata.timestamp = (  # type: ignore[assignment] # the standard lets it be left out
-        None if facts.source_date_epoch is None else datetime.fromtimestamp(facts.source_date_epoch, tz=timezone.utc)
-    )
+    # The library would take the time of day where none is given; the standard lets it be left out.
+    timestamp: Any = None
+    if facts.source_date_epoch is not None:
+        timestamp = datetime.fromtimestamp(facts.source_date_epoch, tz=timezone.utc)
+    bom.metadata.timestamp = timestamp
     bom.register_dependency(root, components)
-    return (JsonV1Dot6(bom).output_as_string(indent=1) + "\n").encode("utf-8")
+    text: str = JsonV1Dot6(bom).output_as_string(indent=1)
+    return f"{text}\n".encode()
 
 
 def _sha256(digest: str) -> Any:

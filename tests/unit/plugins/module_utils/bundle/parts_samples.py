@@ -36,7 +36,7 @@ PART_SIZE = 500_000
 REASON = Reason("release speech", "Deployment", "speech", "spec.template.spec.containers[0].image", "pod spec")
 
 
-def make_bundle(root: Path, version: str = "1", model_size: int = 1_300_000) -> Path:
+def make_bundle(root: Path, version: str = "1", model_size: int = 1_300_000, chart_name: str = "speech") -> Path:
     """Two images over one base, an index of two platforms, a chart, a model that is larger than a part, and files."""
     layout = Layout(root / "oci")
     layout.create()
@@ -72,7 +72,7 @@ def make_bundle(root: Path, version: str = "1", model_size: int = 1_300_000) -> 
         "2026-11-21T12:00:00Z",
         "0.1.0",
         images=images,
-        charts=[Chart("charts/speech:0.1.0", "speech", "0.1.0", chart, bytes_of(chart), [REASON])],
+        charts=[Chart(f"charts/{chart_name}:0.1.0", chart_name, "0.1.0", chart, bytes_of(chart), [REASON])],
         models=[Model("models/m:1", "m", "1", model, bytes_of(model), [], [REASON])],
         blobs=[Blob("sha256:" + path.name, path.stat().st_size) for path in layout.blobs.iterdir()],
         files=[
