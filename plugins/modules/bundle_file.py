@@ -12,7 +12,7 @@ short_description: Take a file out of a bundle, whole or in parts
 description:
   - Copies a file that the lock of a bundle names to another place, or a chart, held against its digest while it is
     written. It may lie in a directory or in a part, which is not unpacked.
-  - A destination that has the digest already is left as it is.
+  - A destination that has the digest already is left as it is, also while the part with the file is not at hand.
 author:
   - Airgap Speech contributors (@airgap-speech)
 attributes:
@@ -112,15 +112,16 @@ def take(module: AnsibleModule) -> dict[str, Any]:
         raise PartsError(f"mode {params['mode']!r}: is no octal number; write it as 0644") from error
     opened = open_bundle(params["bundle"])
     path = params["path"] or chart_path(opened, params["chart"])
-    extents = opened.extents(path)
-    digest, size = opened.lock.paths()[path]
+    digest, size = opened.lock.paths().get(path, ("", 0))
     if params["in_place"] and opened.shelf is None:
-        dest = str(extents[0].path)
+        dest = str(opened.extents(path)[0].path)
         if sha256_file(dest)[0] != digest:
             raise PartsError(f"{dest}: sha256 differs; copy that file again")
         return {"changed": False, "dest": dest, "digest": digest, "size": size}
     before = "" if not os.path.isfile(dest) else f"{sha256_file(dest)[0]} {stat.S_IMODE(os.stat(dest).st_mode):04o}"
     after = f"{digest} {mode:04o}"
+    if not digest or not before.startswith(digest):
+        opened.extents(path)
     if before != after and not module.check_mode:
         if before.startswith(digest):
             os.chmod(dest, mode)

@@ -97,10 +97,11 @@ def leftovers(dest: str) -> list[str]:
 
 
 def manifests_of(lock: Lock, layout: Layout) -> set[str]:
-    """The digests of all manifests and indexes that the lock carries."""
+    """The digests of all manifests and indexes that the lock carries, those of referrers included."""
     held = {blob.digest for blob in lock.blobs}
     found: set[str] = set()
     todo = sorted(set(lock.digests().values()))
+    todo += sorted({referrer.digest for image in lock.images for referrer in image.referrers})
     while todo:
         digest = todo.pop()
         if digest in found or digest not in held:

@@ -95,6 +95,24 @@ def test_any_part_has_the_charts(bundle: Path, tmp_path: Path, medium: int) -> N
     assert dest.read_bytes() == noise("chart", 700)
 
 
+def test_what_was_taken_stays_good_while_its_part_is_away(bundle: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "helm"
+    values = {"bundle": str(bundle.parent / "parts"), "path": "files/tools/helm", "dest": str(dest), "in_place": True}
+    assert run_module(bundle_file.main, values)["changed"]
+    second = tmp_path / "second"
+    second.mkdir()
+    for path in (bundle.parent / "parts").iterdir():
+        if path.suffix != ".tar" or path.name == "bundle.part002.tar":
+            shutil.copy(path, second)
+    values["bundle"] = str(second)
+    assert run_module(bundle_file.main, values)["changed"] is False
+    dest.write_bytes(b"other")
+    for check in (True, False):
+        refused = run_module(bundle_file.main, values, check=check)
+        assert "part 1 of" in refused["msg"]
+        assert "is not at hand; bring it and run again" in refused["msg"]
+
+
 def test_a_whole_bundle_is_used_in_place(bundle: Path, tmp_path: Path) -> None:
     dest = tmp_path / "never"
     values = {"bundle": str(bundle), "chart": "charts/speech:0.1.0", "dest": str(dest), "in_place": True}
