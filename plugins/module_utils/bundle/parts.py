@@ -210,9 +210,10 @@ class Shelf:
             found.append(Extent(Path(place[0]), place[1] + skipped, piece.size - skipped))
         return tuple(found)
 
-    def wanted(self, path: str) -> tuple[str, ...]:
-        """The files of the parts to bring before a file of the bundle is whole, in order."""
-        absent = [piece for piece in self.pieces.get(path, ()) if not any(n in self.present for n, _ in piece.places)]
+    def wanted(self, path: str, start: int = 0) -> tuple[str, ...]:
+        """The files of the parts to bring before a file of the bundle is whole from byte I(start) on, in order."""
+        needed = [piece for piece in self.pieces.get(path, ()) if piece.start + piece.size > start]
+        absent = [piece for piece in needed if not any(n in self.present for n, _ in piece.places)]
         return tuple(part_name(piece.places[0][0]) for piece in absent)
 
     def labels(self, path: str) -> str:
@@ -256,9 +257,9 @@ class PartsLayout(Layout):
         """Where the bytes of a blob lie from byte I(start) on, as far as they are at hand without a gap."""
         return self._shelf.extents(blob_path(digest), start)
 
-    def wanted(self, digest: str) -> tuple[str, ...]:
-        """The files of the parts to bring before the blob is whole, in order."""
-        return self._shelf.wanted(blob_path(digest))
+    def wanted(self, digest: str, start: int = 0) -> tuple[str, ...]:
+        """The files of the parts to bring before the blob is whole from byte I(start) on, in order."""
+        return self._shelf.wanted(blob_path(digest), start)
 
     def where(self, digest: str) -> str:
         """The blob and its parts, for messages."""

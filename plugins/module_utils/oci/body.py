@@ -47,15 +47,23 @@ class FileBody:
 
 
 class ExtentsBody:
-    """Ranges of files that follow each other, as a layout or the parts of a bundle hold a blob."""
+    """Ranges of files that follow each other, as a layout or the parts of a bundle hold a blob.
 
-    def __init__(self, extents: Sequence[Extent], start: int = 0) -> None:
+    The first of them is at byte I(start) of the blob; I(thing) is what it is called where an earlier byte is wanted.
+    """
+
+    def __init__(self, extents: Sequence[Extent], start: int = 0, thing: str = "blob") -> None:
         self._extents = tuple(extents)
         self._start = start
+        self._thing = thing
 
     def pour(self, sock: socket.socket, offset: int, count: int, tell: Sent) -> int:
         """Each range with C(sendfile), or through one buffer over TLS."""
         skip, left = offset - self._start, count
+        if skip < 0:
+            raise LayoutError(
+                f"{self._thing}: the registry has forgotten what was sent of it; bring all of these and run again"
+            )
         for extent in self._extents:
             if skip >= extent.size:
                 skip -= extent.size

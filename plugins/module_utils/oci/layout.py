@@ -247,9 +247,10 @@ class Layout:
                 found.append(Extent(extent.path, extent.offset + skipped, extent.size - skipped))
         return tuple(found)
 
-    def wanted(self, digest: str) -> tuple[str, ...]:
-        """What has to be brought before the blob is whole, by name; nothing where the bundle is not split."""
-        del digest
+    def wanted(self, digest: str, start: int = 0) -> tuple[str, ...]:
+        """What has to be brought before the blob is whole from byte I(start) on, by name; nothing where the bundle is
+        not split."""
+        del digest, start
         return ()
 
     def repositories_of(self, digest: str) -> tuple[str, ...]:

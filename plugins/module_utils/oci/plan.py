@@ -43,8 +43,8 @@ class Source(Protocol):
     def size_of(self, digest: str) -> Optional[int]:
         """The size of a blob that it has."""
 
-    def wanted(self, digest: str) -> tuple[str, ...]:
-        """The parts to bring before a blob is whole."""
+    def wanted(self, digest: str, start: int = 0) -> tuple[str, ...]:
+        """The parts to bring before a blob is whole from a byte on."""
 
     def extents_from(self, digest: str, start: int) -> Sequence[Extent]:
         """What is at hand of a blob from a byte on."""
@@ -286,11 +286,12 @@ class _Planner:
                     break
                 place = None
         until: Optional[int] = None
-        absent = self._source.wanted(digest)
+        start = place.offset if place else 0
+        absent = self._source.wanted(digest, start)
         if absent:
             parts.extend(absent)
-            until = self._at_hand(digest, place.offset if place else 0)
-        if until is None or until > (place.offset if place else 0):
+            until = self._at_hand(digest, start)
+        if until is None or until > start:
             plan.uploads.append(Upload(digest, size, repo, place, until))
         return repo, [other for other in missing if other != repo]
 

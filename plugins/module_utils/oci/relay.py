@@ -121,9 +121,9 @@ class RegistrySource:
         """The size of a blob that a manifest named."""
         return self._sizes.get(digest)
 
-    def wanted(self, digest: str) -> tuple[str, ...]:
+    def wanted(self, digest: str, start: int = 0) -> tuple[str, ...]:
         """Nothing: a registry is not split."""
-        del digest
+        del digest, start
         return ()
 
     def extents_from(self, digest: str, start: int) -> Sequence[Extent]:

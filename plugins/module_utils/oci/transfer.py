@@ -165,8 +165,11 @@ class _Push:
 
 def _body_of(source: Source, upload: Upload) -> Body:
     if isinstance(source, Layout):
-        # From the start: an upload that the registry has forgotten begins again.
-        return ExtentsBody(source.extents_from(upload.digest, 0) if upload.until else source.extents(upload.digest))
+        if not source.is_split:
+            return ExtentsBody(source.extents(upload.digest))
+        # Only what is not in the registry yet has to be at hand.
+        start = upload.place.offset if upload.place else 0
+        return ExtentsBody(source.extents_from(upload.digest, start), start, source.where(upload.digest))
     return cast("_PassedOn", source).body(upload.digest, upload.size)
 
 
