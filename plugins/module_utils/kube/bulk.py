@@ -138,7 +138,7 @@ class Filler:
         plain = plain or not (view.soft_taints or view.preferred or self._jitter or (own is not None and any(own)))
         loads = self._loads
         cells = []
-        for indexes in self._cluster.parts(view, splitter.lookups):
+        for indexes in self._cluster.fixed.parts(view.open, splitter.lookups):
             cell = _Cell(indexes[0])
             splitter.rank(cell)
             if plain:

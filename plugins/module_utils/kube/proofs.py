@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import Cluster, Counter, View
+from ansible_collections.airgap.speech.plugins.module_utils.kube.cluster import Cluster, View
+from ansible_collections.airgap.speech.plugins.module_utils.kube.counters import Counter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import EVERY_ADDRESS, Pod
 
 # A class of pods, and how many of it come one after the other.

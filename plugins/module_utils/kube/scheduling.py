@@ -303,7 +303,7 @@ class Simulation:
         waiting: List[Tuple[Workload, int]] = []
         for workload in daemons:
             pod = workload.pod
-            taints, affine = cluster.blocking_taints(pod), cluster.node_affinity(pod)
+            taints, affine = cluster.fixed.blocking_taints(pod), cluster.fixed.node_affinity(pod)
             wanted = [
                 index
                 for index, node in enumerate(cluster.nodes)
@@ -494,12 +494,12 @@ class Simulation:
         cluster, view = self.cluster, self.cluster.view(class_id)
         details = []
         taints: Dict[str, int] = {}
-        for taint in cluster.blocking_taints(pod):
+        for taint in cluster.fixed.blocking_taints(pod):
             if taint is not None:
                 text = f"{taint.key}={taint.value}:{taint.effect}"
                 taints[text] = taints.get(text, 0) + 1
         details += [f"taint {text} on {count} node(s) is not tolerated" for text, count in sorted(taints.items())]
-        if cluster.nodes and not any(cluster.node_affinity(pod)):
+        if cluster.nodes and not any(cluster.fixed.node_affinity(pod)):
             wanted = ", ".join(f"{key}={text}" for key, text in pod.node_selector)
             details.append("no node has what the node selector and affinity ask" + (f": {wanted}" if wanted else ""))
         for name, amount in pod.requests:
