@@ -199,7 +199,7 @@ class Store:
         begin = len(item.prefix)
         if kept < begin or os.pread(out, begin, 0) != item.prefix:
             os.ftruncate(out, 0)
-            _write(out, item.prefix)
+            write_all(out, item.prefix)
             kept = begin
         if kept > begin + item.size:
             os.ftruncate(out, begin + item.size)
@@ -232,7 +232,7 @@ class Store:
                 if offset > item.size:
                     break
                 hashes.add(chunk, both=bool(item.prefix))
-                _write(out, chunk)
+                write_all(out, chunk)
                 since += len(chunk)
                 if since >= FLUSH and (flushing is None or flushing.done()):
                     flushing, since = flusher.submit(os.fdatasync, out), 0
@@ -248,14 +248,15 @@ class Store:
             )
         if item.suffix:
             hashes.add(item.suffix, content=False)
-            _write(out, item.suffix)
+            write_all(out, item.suffix)
 
 
 class _Stopped(Exception):
     """Another one failed; what there is of this one stays."""
 
 
-def _write(out: int, data: Union[bytes, memoryview]) -> None:
+def write_all(out: int, data: Union[bytes, memoryview]) -> None:
+    """Write all of it: a disk that is nearly full takes less than it was given, and says so only the next time."""
     view = memoryview(data)
     while view:
         view = view[os.write(out, view) :]

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import read_chunks
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import write_file
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import write_all
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     LOCK_NAME,
     SIGNATURE_NAME,
@@ -225,7 +226,7 @@ class Writer:
             with os.fdopen(handle, "wb", buffering=0) as out, open(source.local, "rb", buffering=0) as origin:
                 for chunk in read_chunks(origin):
                     hasher.update(chunk)
-                    out.write(chunk)
+                    write_all(out.fileno(), chunk)
                 os.fchmod(out.fileno(), 0o755 if source.executable else 0o644)
                 os.fdatasync(out.fileno())
             actual = "sha256:" + hasher.hexdigest()

@@ -76,13 +76,8 @@ class Workshop:
         (root / "collection" / "FILES.json").write_text('{"files": []}')
 
     def spec(self, **more: Any) -> Spec:
-        return Spec(
-            dest=str(self.dest),
-            collection=str(self.root / "collection"),
-            source_date_epoch=EPOCH,
-            helm=HELM,
-            **more,
-        )
+        own = {"dest": str(self.dest), "collection": str(self.root / "collection"), "helm": HELM}
+        return Spec(**{**own, "source_date_epoch": EPOCH, **more})
 
     def make(self, dry: bool = False, engine: Optional[Callable[[], Any]] = None, **more: Any) -> Made:
         """One run."""
