@@ -44,7 +44,6 @@ from tests.unit.registry_server import RegistryServer, free_port
 WORK = CHECKOUT / "build" / "bench"
 RESULT = WORK / "mirror.json"
 SCENARIOS = ("cold", "noop", "one_layer", "registry_to_registry", "large_blob", "noop_ansible")
-THREADS = "2"
 LARGE = 4 << 30
 Commands = list[list[str]]
 
@@ -58,6 +57,7 @@ class Bench:
     source: RegistryServer
     images: dict[bool, list[BenchImage]]
     programs: dict[str, str]
+    threads: int
     records: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -112,7 +112,20 @@ def airgap(bench: Bench, scenario: str, changed: bool) -> Commands:
     source = bench.source.endpoint if copy else str(bench.layout.path)
     script = str(CHECKOUT / "dev" / "bench_airgap.py")
     action = "copy" if copy else "push"
-    return [[sys.executable, "-I", "-S", script, action, source, str(images), bench.target.endpoint, bench.ca, THREADS]]
+    return [
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            script,
+            action,
+            source,
+            str(images),
+            bench.target.endpoint,
+            bench.ca,
+            str(bench.threads),
+        ]
+    ]
 
 
 def run_skopeo(bench: Bench, scenario: str, changed: bool) -> Commands:
@@ -280,7 +293,15 @@ def large_blob(bench: Bench) -> None:
         )[0]
         (directory / "images.json").write_text(json.dumps([{"repo": "bench/large", "tag": "1", "digest": manifest}]))
     bench.forget()
-    sized = Bench(layout, bench.target, bench.source, {False: read_images(directory)}, bench.programs, bench.records)
+    sized = Bench(
+        layout,
+        bench.target,
+        bench.source,
+        {False: read_images(directory)},
+        bench.programs,
+        bench.threads,
+        bench.records,
+    )
     note(bench, "large_blob", "airgap", measured(sized, airgap(sized, "cold", False)), same_digests(sized, False))
     bench.forget()
 
@@ -362,6 +383,7 @@ def main() -> int:
     parser.add_argument("--tls", choices=("no", "yes", "both"), default="both")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS)
     parser.add_argument("--tool", action="append", choices=tuple(TOOLS))
+    parser.add_argument("--threads", type=int, default=2, help="of ours")
     parser.add_argument("--keep", action="store_true", help="add to the records of the last run")
     args = parser.parse_args()
     scenarios, tools = args.scenario or list(SCENARIOS), args.tool or list(TOOLS)
@@ -380,7 +402,7 @@ def main() -> int:
         source = RegistryServer(WORK / "registry-source", binary, tls=tls, auth=False)
         # One CA for both, so that one file serves every tool.
         source.ca_file, source._certificate, source._key = target.ca_file, target._certificate, target._key
-        bench = Bench(layout, target, source, both, programs, records)
+        bench = Bench(layout, target, source, both, programs, args.threads, records)
         try:
             source.log.unlink(missing_ok=True)
             source.start()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,24 @@ def test_prune_takes_only_what_earlier_bundles_put_there(
     again = run_module(registry_prune.main, {**values, **locks})
     assert not again["changed"]
     assert again["summary"] == "Nothing to prune; 2 bundles are kept"
+
+    # The registry's own collector, as the role runs it, gives the room back and takes nothing that is wanted.
+    blobs = registry_server.storage / "docker/registry/v2/blobs/sha256"
+    before = len(list(blobs.glob("*/*/data")))
+    registry_server.stop()
+    command = [str(registry_server.binary), "garbage-collect", str(registry_server.directory / "config.yml")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env={"OTEL_TRACES_EXPORTER": "none"})
+    assert "blob eligible for deletion" in said.stdout
+    registry_server.start()
+    # Of one:1, two:1 (two platforms) and three:1: layers, manifests and configurations (one of which stays), the index.
+    assert before - len(list(blobs.glob("*/*/data"))) == 4 * 3 - 1 + 1
     last = run_module(image_mirror.main, {**values, **locks, "bundle": str(tmp_path / "bundle-3")})
     assert not last["changed"]
+    registry = client(registry_server)
+    layout = Layout(tmp_path / "bundle-1" / "oci")
+    for found in layout.walk(four):
+        if not found.is_manifest:
+            assert registry.has_blob("q.io/a/four", found.digest)
 
 
 def test_an_older_bundle_does_not_take_a_tag_back(registry_server: RegistryServer, tmp_path: Path) -> None:  # noqa: F811
