@@ -33,7 +33,12 @@ options:
         read.
     type: list
     elements: path
-    required: true
+    default: []
+  locks_dir:
+    description:
+      - A directory in which M(airgap.speech.image_mirror) keeps the lock of each bundle that it mirrored. All of them
+        are asked for too.
+    type: path
   dest:
     description: The file to write. It is left as it is where it says the same already.
     type: path
@@ -49,7 +54,7 @@ EXAMPLES = r"""
   airgap.speech.inventory_export:
     bundles:
       - /media/bundle
-      - /home/ops/earlier/bundle.lock.json
+    locks_dir: /home/ops/.airgap/locks
     registry: registry.airgap.internal:5001
     username: airgap-push
     password_file: /home/ops/.airgap/secrets/registry-push-password
@@ -108,7 +113,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import inventory
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import write_file
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError, load
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock, LockError, load
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.mirrored import items_of, records
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError, connect
@@ -129,10 +135,20 @@ def lines_of(data: bytes, thing: str) -> str:
     return "".join(f"{item.repository} {item.ref} {item.digest}\n" for item in items)
 
 
+def locks(params: dict[str, Any]) -> list[Lock]:
+    """The locks to ask for."""
+    found = [load(path) for path in params["bundles"]]
+    found += [record.lock for record in records(params["locks_dir"])] if params["locks_dir"] else []
+    if not found:
+        where = f"{params['locks_dir']} holds no lock" if params["locks_dir"] else "no bundle and no locks_dir is given"
+        raise LockError(f"inventory: {where}, so there is nothing to ask for; name a bundle or its lock in bundles")
+    return found
+
+
 def export(module: AnsibleModule) -> dict[str, Any]:
     """One run of the module."""
     params = module.params
-    wanted = [item for path in params["bundles"] for item in inventory.wanted_of(load(path))]
+    wanted = [item for lock in locks(params) for item in items_of(lock)]
     registry = connect(
         params["registry"],
         username=params["username"],
@@ -174,7 +190,8 @@ def main() -> None:
     """Entry of the module."""
     module = AnsibleModule(
         argument_spec={
-            "bundles": {"type": "list", "elements": "path", "required": True},
+            "bundles": {"type": "list", "elements": "path", "default": []},
+            "locks_dir": {"type": "path"},
             "registry": {"type": "str", "required": True},
             "username": {"type": "str"},
             "password_file": {"type": "path", "no_log": False},

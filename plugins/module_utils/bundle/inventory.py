@@ -16,9 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Protocol
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor, references_of
-from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
+from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import PushItem
 
 SCHEMA = "airgap.speech/inventory/v1"
 
@@ -41,16 +40,6 @@ class Holder(Protocol):
 
     def has_blob(self, repo: str, digest: str) -> bool:
         """Whether the repository holds the blob."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """An item of a lock, and where it lies inside: repository, and tag or digest."""
-
-    reference: str
-    repository: str
-    ref: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -88,48 +77,33 @@ class Inventory:
         return sum(blob.size for blob in self.blobs)
 
 
-def wanted_of(lock: Lock) -> list[Wanted]:
-    """Where everything that a lock names lies inside."""
-    found: list[Wanted] = []
-    for image in lock.images:
-        inside = Reference.parse(image.reference).inside("registry")
-        found.append(Wanted(image.reference, inside.repository, inside.tag or image.digest, image.digest))
-    for kind, entries in (("charts", lock.charts), ("models", lock.models)):
-        for entry in entries:
-            ref = entry.version.replace("+", "_")
-            found.append(Wanted(entry.reference, f"{kind}/{entry.name}", ref, entry.digest))
-    return found
-
-
 def collect(
     registry: Holder,
     name: str,
-    wanted: Iterable[Wanted],
+    wanted: Iterable[PushItem],
     created: str,
     threads: int = 2,
     say: Optional[Callable[[str], None]] = None,
 ) -> Inventory:
-    """Ask a registry for everything that locks name. A tag that stands for another digest is listed as it is."""
-    unique = {(item.repository, item.ref): item for item in wanted}
+    """Ask a registry for all items of locks. A tag that stands for another digest is listed as it is."""
+    unique = {(item.repo, item.ref): item for item in wanted}
     items: list[Item] = []
     missing: list[str] = []
     sizes: dict[str, int] = {}
     asked: set[tuple[str, str]] = set()
 
-    def look(item: Wanted) -> tuple[Wanted, Optional[str], dict[str, int]]:
-        there = registry.head_manifest(item.repository, item.ref)
-        return item, there.digest if there else None, _blobs_of(registry, item.repository, there) if there else {}
+    def look(item: PushItem) -> tuple[PushItem, Optional[str], dict[str, int]]:
+        there = registry.head_manifest(item.repo, item.ref)
+        return item, there.digest if there else None, _blobs_of(registry, item.repo, there) if there else {}
 
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        for item, digest, blobs in pool.map(
-            look, sorted(unique.values(), key=lambda each: (each.repository, each.ref))
-        ):
+        for item, digest, blobs in pool.map(look, [unique[key] for key in sorted(unique)]):
             if digest is None:
                 missing.append(item.reference)
                 continue
-            items.append(Item(item.reference, item.repository, item.ref, digest))
+            items.append(Item(item.reference, item.repo, item.ref, digest))
             sizes.update(blobs)
-            asked.update((item.repository, blob) for blob in blobs)
+            asked.update((item.repo, blob) for blob in blobs)
         if say is not None:
             say(f"inventory: {len(items)} items held, {len(missing)} not; asking for {len(asked)} blobs")
         pairs = sorted(asked)

@@ -39,7 +39,8 @@ def test_export_and_again(
     assert guess["changed"]
     assert not dest.exists()
     assert guess["items"] == []
-    done = run_module(image_mirror.main, {**login(registry_server), "bundle": str(bundle)})
+    kept = str(tmp_path / "locks")
+    done = run_module(image_mirror.main, {**login(registry_server), "bundle": str(bundle), "locks_dir": kept})
     assert done["changed"]
     found = run_module(inventory_export.main, values, diff=True)
     assert found["changed"]
@@ -53,7 +54,7 @@ def test_export_and_again(
     assert "password" not in dest.read_text()
     before = dest.stat().st_mtime_ns
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1900000000")
-    again = run_module(inventory_export.main, {**values, "bundles": [str(bundle)]})
+    again = run_module(inventory_export.main, {**values, "bundles": [], "locks_dir": kept})
     assert not again["changed"]
     assert dest.stat().st_mtime_ns == before
 
@@ -64,6 +65,8 @@ def test_errors_name_what_is_wrong(registry_server: RegistryServer, tmp_path: Pa
     bundle = make_bundle(tmp_path / "bundle")
     wrong = tmp_path / "wrong"
     wrong.write_text("no")
+    nothing = run_module(inventory_export.main, {**values, "bundles": [], "locks_dir": str(tmp_path / "locks")})
+    assert "locks holds no lock, so there is nothing to ask for; name a bundle" in nothing["msg"]
     refused = run_module(inventory_export.main, {**values, "bundles": [str(bundle)], "password_file": str(wrong)})
     assert refused["failed"]
     assert registry_server.endpoint in refused["msg"]

@@ -24,13 +24,14 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.inventory imp
     load,
     parse,
     same_but_time,
-    wanted_of,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import load as load_lock
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.mirrored import items_of
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import manifests_of
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import PushItem, plan_push
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, connect
-from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushItem, plan_push, push
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import push
 from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle
 from tests.unit.registry_server import RegistryServer, plain_registry_server  # noqa: F401 - fixture
 
@@ -52,18 +53,13 @@ def a_registry(plain_registry_server: RegistryServer) -> Iterator[Registry]:  # 
 def send(bundle: Path, registry: Registry, references: set[str]) -> None:
     """Push some of a bundle."""
     lock = load_lock(str(bundle))
-    platforms = {image.reference: tuple(image.platforms) for image in lock.images}
-    items = [
-        PushItem(each.digest, each.repository, each.ref, each.reference, platforms.get(each.reference, ()))
-        for each in wanted_of(lock)
-        if each.reference in references
-    ]
+    items = [item for item in items_of(lock) if item.reference in references]
     push(plan_push(Layout(bundle / "oci"), items, registry), registry)
 
 
 def test_an_empty_registry_holds_nothing(bundle: Path, registry: Registry) -> None:
     lock = load_lock(str(bundle))
-    found = collect(registry, "registry:5000", wanted_of(lock), NOW)
+    found = collect(registry, "registry:5000", items_of(lock), NOW)
     assert found == Inventory(NOW, "registry:5000", [], [], sorted(lock.digests()))
 
 
@@ -71,7 +67,7 @@ def test_what_was_pushed_is_held(bundle: Path, registry: Registry) -> None:
     lock = load_lock(str(bundle))
     pushed = {"quay.io/airgap/a:1", "docker.io/library/two:1", "models/m:1"}
     send(bundle, registry, pushed)
-    found = collect(registry, "registry:5000", wanted_of(lock), NOW)
+    found = collect(registry, "registry:5000", items_of(lock), NOW)
     assert {item.reference: item.digest for item in found.items} == {
         reference: digest for reference, digest in lock.digests().items() if reference in pushed
     }
@@ -103,7 +99,7 @@ def test_a_blob_that_was_deleted_is_not_held(
     (links / large[7:] / "link").unlink()
     plain_registry_server.stop()
     plain_registry_server.start()
-    found = collect(registry, "registry:5000", wanted_of(lock), NOW)
+    found = collect(registry, "registry:5000", items_of(lock), NOW)
     assert [item.reference for item in found.items] == ["models/m:1"]
     assert large not in {blob.digest for blob in found.blobs}
 
@@ -114,7 +110,7 @@ def test_only_some_platforms_of_an_index(bundle: Path, registry: Registry) -> No
     layout = Layout(bundle / "oci")
     item = PushItem(image.digest, "docker.io/library/two", "1", image.reference, ("linux/amd64",))
     push(plan_push(layout, [item], registry), registry)
-    found = collect(registry, "registry:5000", wanted_of(lock), NOW)
+    found = collect(registry, "registry:5000", items_of(lock), NOW)
     manifests = manifests_of(lock, layout)
     amd64 = {each.digest for each in layout.walk(image.digest, ("linux/amd64",))} - manifests
     assert {blob.digest for blob in found.blobs} == amd64
