@@ -62,7 +62,7 @@ options:
   platforms:
     description:
       - The platforms of the bundle. An image that only nodes of another platform could run is not needed.
-      - Give what the bundle was made with; every image counts where it is empty.
+      - Where it is empty, they are those of the images in the lock.
     type: list
     elements: str
     default: []
@@ -211,7 +211,8 @@ def look_before(params, lock, registry):
     for path in params["image_rules"]:
         with open(path, encoding="utf-8") as handle:
             rules.append(ImageRules.load(handle.read(), path, params["image_variables"]))
-    found = discover(documents, params["registry"], params["platforms"], merged(rules))
+    platforms = params["platforms"] or closure.platforms_of(lock)
+    found = discover(documents, params["registry"], platforms, merged(rules))
     entries = closure.before(lock, found.found, registry, params["registry"])
     return entries, [f"{item.text} {item.why} ({item.kind} {item.name} {item.path})" for item in found.tidy().undecided]
 

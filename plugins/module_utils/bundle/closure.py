@@ -62,6 +62,11 @@ def lock_digest(lock: Lock, reference: str) -> str:
     return ""
 
 
+def platforms_of(lock: Lock) -> list[str]:
+    """The platforms that the images of a lock were made or fetched for."""
+    return sorted({platform for image in lock.images for platform in image.platforms})
+
+
 def repository_inside(reference: str) -> str:
     """The repository inside, below the registry: upstream host first, but none for charts and models."""
     if reference.startswith(("models/", "charts/")):

@@ -219,6 +219,10 @@ def test_rules_and_platforms_as_the_bundle_has_them(
     assert "quay.io/a/one:0 is not in the lock" in result["msg"]
     assert "quay.io/a/windows:1 is not in the lock" in result["msg"]
 
+    # The platforms of the lock, where none are given.
+    built = Lock(LOCK.created, "0.1.0", [], [Image("quay.io/a/one:1", digest(ONE), 1, ["linux/arm64"])], blobs=[])
+    assert closing.platforms_of(built) == ["linux/arm64"]
+
     rules.write_text("rules: []")
     assert "is no file of image rules" in call(capsys, tmp_path, registry[0], "", **given)["msg"]
 
