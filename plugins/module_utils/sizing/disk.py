@@ -17,7 +17,7 @@ IMAGES_FACTOR = 5.4
 IMAGES_RULE = "{factor:g} x packed: packed layers of this version and the next, and the unpacked ones"
 MODELS_RULE = "{copies} copies: the version in use, and {kept} beside it while one is replaced"
 REGISTRY_RULE = "every blob of the lock once"
-STAGING_RULE = "the bundle as it was carried; twice where it comes in parts that are put together there"
+STAGING_RULE = "the bundle as it was carried; parts are read where they lie"
 
 MODELS_ON_NODE = "models in their directory"
 
