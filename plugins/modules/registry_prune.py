@@ -154,7 +154,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         spared = [{"repository": place(one.repo), "digest": one.digest, "why": one.why} for one in plan.spared]
     count, bundles = len(deleted), f"{len(old)} earlier bundle{'' if len(old) == 1 else 's'}"
     verb = "Would delete" if module.check_mode else "Deleted"
-    summary = f"{verb} {count} manifests of {bundles}; garbage collection frees their room"
+    summary = f"{verb} {count} manifest{'' if count == 1 else 's'} of {bundles}; garbage collection frees their room"
     if not count:
         summary = f"Nothing to prune; {len(kept)} bundles are kept"
     lines = "".join(f"{one['repository']}@{one['digest']} {' '.join(one['names'])}".rstrip() + "\n" for one in deleted)
