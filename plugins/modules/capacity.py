@@ -379,7 +379,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
         snapshot = from_documents(load_documents(read_text(params["cluster_file"], "cluster file")))
     else:
         reader = Reader(api_get(module, params["kubeconfig"], params["context"]))
-        snapshot = complete(reader, reader.base(), releases)
+        snapshot = complete(reader, reader.base(), releases, params["questions"])
     return ask(releases, snapshot, params["questions"], tolerate_nodes=params["tolerate_nodes"])
 
 

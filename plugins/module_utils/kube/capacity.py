@@ -11,7 +11,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube import describe
 from ansible_collections.airgap.speech.plugins.module_utils.kube.describe import as_result
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Manifest
 from ansible_collections.airgap.speech.plugins.module_utils.kube.problem import Change, Problem, Release
-from ansible_collections.airgap.speech.plugins.module_utils.kube.questions import NOW, Answer, answer
+from ansible_collections.airgap.speech.plugins.module_utils.kube.questions import EVICT, NOW, Answer, answer
 from ansible_collections.airgap.speech.plugins.module_utils.kube.remedies import Finder, Remedy
 from ansible_collections.airgap.speech.plugins.module_utils.kube.scheduling import Verdict
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Reader, Snapshot, from_documents
@@ -35,8 +35,10 @@ def _pod_specs(documents: Sequence[Mapping[str, Any]]) -> List[Mapping[str, Any]
     return found
 
 
-def complete(reader: Reader, snapshot: Snapshot, releases: Sequence[Release]) -> Snapshot:
-    """Read from the API what the pods of these releases bring into question, and nothing else."""
+def complete(
+    reader: Reader, snapshot: Snapshot, releases: Sequence[Release], questions: Sequence[str] = (NOW,)
+) -> Snapshot:
+    """Read from the API what the pods of these releases and the questions bring up, and nothing else."""
     documents = [document for release in releases for document in release.documents]
     namespaces = sorted(
         {
@@ -51,6 +53,8 @@ def complete(reader: Reader, snapshot: Snapshot, releases: Sequence[Release]) ->
     reader.add(snapshot, "ResourceQuota", namespaces)
     # A class may be the default of all pods.
     reader.add(snapshot, "PriorityClass")
+    if EVICT in questions:
+        reader.add(snapshot, "PodDisruptionBudget")
     if any(spec.get("runtimeClassName") for spec in specs):
         reader.add(snapshot, "RuntimeClass")
     volumes = [volume for spec in specs for volume in spec.get("volumes") or []]

@@ -163,9 +163,9 @@ class Problem:
         }
         return simulation, kept
 
-    def tenants(self) -> List[Existing]:
-        """The pods of others, as they stand in :meth:`simulation`'s cluster."""
-        return self._residents.cut(self.others)
+    def tenants(self) -> List[Tuple[Existing, Existing]]:
+        """The pods of others: each as it is, and as it stands in :meth:`simulation`'s cluster."""
+        return list(zip(self.others, self._residents.cut(self.others)))
 
     def solve(self, change: Optional[Change] = None) -> Verdict:
         """The verdict once a change is made."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Dict, Iterable, List, Sequence, Set, Tuple
 
-from ansible_collections.airgap.speech.plugins.module_utils.kube.eviction import Evictor, Victim
+from ansible_collections.airgap.speech.plugins.module_utils.kube.eviction import Evictor, Victim, read_budget
 from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import ZONE, Node
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Workload, share_of
 from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing
@@ -190,10 +190,7 @@ def _evict(problem: Problem) -> Answer:
     if verdict.fits:
         return Answer(EVICT, verdict, subject="by evicting pods of lower priority")
     simulation, kept = problem.simulation(Change())
-    evictor = Evictor(simulation.cluster, problem.tenants())
+    budgets = [read_budget(document) for document in problem.snapshot.of("PodDisruptionBudget")]
+    evictor = Evictor(simulation.cluster, problem.tenants(), budgets)
     verdict = simulation.run(kept, headroom=False, evict=evictor.place)
-    notes = list(verdict.not_modelled)
-    if problem.snapshot.of("PodDisruptionBudget"):
-        notes.append("PodDisruptionBudgets: the scheduler prefers victims that no budget protects")
-    verdict = replace(verdict, not_modelled=notes)
     return Answer(EVICT, verdict, victims=evictor.victims, subject="by evicting pods of lower priority")

@@ -129,6 +129,7 @@ _KINDS = {
     "CSIDriver": ("/apis/storage.k8s.io/v1", "csidrivers"),
     "CSIStorageCapacity": ("/apis/storage.k8s.io/v1", "csistoragecapacities"),
     "StorageClass": ("/apis/storage.k8s.io/v1", "storageclasses"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses"),
     "RuntimeClass": ("/apis/node.k8s.io/v1", "runtimeclasses"),
 }

@@ -111,6 +111,15 @@ def test_nobody_is_evicted_for_pods_that_may_not(more):
     assert (found["verdict"], found["victims"]) == ("does_not_fit", [])
 
 
+@pytest.mark.parametrize(("allowed", "victim"), [(0, "other/b"), (1, "other/a")])
+def test_a_budget_is_broken_last(allowed, victim):
+    budget = named("PodDisruptionBudget", "a", "other", spec={"selector": {"matchLabels": {"app": "a"}}})
+    budget["status"] = {"disruptionsAllowed": allowed}
+    cluster = [TWO, GOLD, budget, running("a", "worker-1", "3", priority=5), running("b", "worker-2", "3", priority=10)]
+    found = ask(cluster, [deployment(cpu="2", priorityClassName="gold")], "evict")
+    assert [item["pod"] for item in found["victims"]] == [victim]
+
+
 def test_nobody_is_evicted_where_there_is_room():
     cluster = [TWO, GOLD, running("low", "worker-1", "4", priority=10)]
     assert ask(cluster, [deployment(cpu="2", priorityClassName="gold")], "evict")["victims"] == []
