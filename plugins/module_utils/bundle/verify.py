@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -15,6 +16,10 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import L
 
 # Small enough to stay in the cache of a core between the read and the hash.
 CHUNK = 256 * 1024
+# So much of a file is mapped at a time, by each thread.
+WINDOW = 16 * 1024 * 1024
+# MADV_POPULATE_READ of Linux 5.14, for which the module mmap has no name.
+POPULATE_READ = 22
 SHOWN = 10
 
 # progress(bytes done, bytes in all)
@@ -99,6 +104,7 @@ def digest_of(path: str) -> str:
     """The digest of a file, read once with flat memory."""
     hasher = hashlib.sha256()
     with open(path, "rb", buffering=0) as handle:
+        handle.seek(_mapped(handle.fileno(), hasher))
         buffer = bytearray(CHUNK)
         view = memoryview(buffer)
         while True:
@@ -107,3 +113,24 @@ def digest_of(path: str) -> str:
                 break
             hasher.update(view[:count])
     return "sha256:" + hasher.hexdigest()
+
+
+def _mapped(handle: int, hasher: hashlib._Hash) -> int:
+    """Hash the kernel's own pages of a file, since copying them takes an eighth of the time; how many bytes it was.
+
+    The kernel brings a window in first, and says where it cannot: touching a page that a bad medium does not give would
+    end the process. What is left, all of it where kernel or file system has no such thing, is for read().
+    """
+    size = os.fstat(handle).st_size
+    done = 0
+    while size >= WINDOW and done < size:
+        count = min(WINDOW, size - done)
+        try:
+            with mmap.mmap(handle, count, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=done) as window:
+                os.posix_fadvise(handle, done + count, WINDOW, os.POSIX_FADV_WILLNEED)
+                window.madvise(POPULATE_READ)
+                hasher.update(window)
+        except OSError:
+            break
+        done += count
+    return done

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Callable, Optional
 
 import pytest
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature, verify
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Blob, File, Lock, dump, load
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import BundleError, verify_bundle
 
@@ -229,6 +230,26 @@ def test_bundle_is_what_the_lock_says(bundle: Path) -> None:
     told: list[tuple[int, int]] = []
     verify_bundle(str(bundle), load(str(bundle)), 2, lambda done, total: told.append((done, total)))
     assert told[-1] == (9004, 9004)
+
+
+@pytest.mark.parametrize("kernel", ["new", "old", "bad medium"])
+@pytest.mark.parametrize("size", [0, 1, 16 << 20, (16 << 20) + 1, 33_000_000])
+def test_digest_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, kernel: str) -> None:
+    """The same whether it is mapped or read; where a page cannot be brought in, read() is left to say why."""
+    data = os.urandom(min(size, 999_983)) * (size // 999_983 + 1)
+    (tmp_path / "f").write_bytes(data[:size])
+    if kernel == "old":
+        monkeypatch.setattr(verify, "POPULATE_READ", 999_999)
+    if kernel == "bad medium" and size > 17 << 20:
+        real = os.posix_fadvise
+
+        def fails_later(handle: int, offset: int, length: int, advice: int) -> None:
+            if offset > 17 << 20:
+                raise OSError(errno.EFAULT, "Bad address")
+            real(handle, offset, length, advice)
+
+        monkeypatch.setattr(os, "posix_fadvise", fails_later)
+    assert verify.digest_of(str(tmp_path / "f")) == _digest(data[:size])
 
 
 def _replace_by_link(path: Path) -> None:
