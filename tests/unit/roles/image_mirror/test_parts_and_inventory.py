@@ -1,0 +1,68 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role stops where parts are still to bring, goes on when they come, and writes the site's inventory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.inventory import load
+from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle, split
+from tests.unit.registry_server import RegistryServer, registry_server  # noqa: F401 - fixture
+
+CHECKOUT = Path(__file__).resolve().parents[4]
+
+
+def play(name: str, values: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A playbook of the collection, with this machine as the bastion."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
+        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    (folder / "hosts").write_text("[bastion]\nlocalhost ansible_connection=local\n")
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(folder / "hosts")]
+    argv += ["-e", json.dumps({**values, "ansible_python_interpreter": sys.executable}), f"airgap.speech.{name}"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+
+
+def test_one_medium_then_the_rest_then_the_inventory(
+    registry_server: RegistryServer,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    made = split(make_bundle(tmp_path / "bundle"), tmp_path / "one", 900_000)
+    other = tmp_path / "two"
+    other.mkdir()
+    for name in made.written[1:]:
+        (tmp_path / "one" / name).rename(other / name)
+    inventory = tmp_path / "out" / "site.json"
+    values: dict[str, Any] = {
+        "airgap_bundle": str(tmp_path / "one"),
+        "airgap_registry": registry_server.endpoint,
+        "airgap_registry_push_username": registry_server.username,
+        "airgap_registry_push_password_file": str(registry_server.password_file),
+        "airgap_registry_ca_file": str(registry_server.ca_file),
+        "airgap_locks_dir": str(tmp_path / "locks"),
+        "image_mirror_session_file": str(tmp_path / "sessions.json"),
+        "airgap_inventory_file": str(inventory),
+    }
+    first = play("mirror", values, tmp_path)
+    assert first.returncode != 0
+    said = " ".join(first.stdout.split())
+    assert f"still to bring: part 2 of {len(made.written)} (bundle.part002.tar)" in said
+    assert "put in the next medium and run the same command again" in said
+    values["airgap_bundle"] = [str(tmp_path / "one"), str(other)]
+    second = play("mirror", values, tmp_path)
+    assert second.returncode == 0, second.stdout + second.stderr
+    values["airgap_bundle"] = str(tmp_path / "gone")
+    third = play("inventory", values, tmp_path)
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert "5 items with 11 blobs" in " ".join(third.stdout.split())
+    assert load(str(inventory)).missing == []
