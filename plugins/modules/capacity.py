@@ -285,67 +285,22 @@ kubernetes_minor:
   sample: 36
 """
 
-import json
 import traceback
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.airgap.speech.plugins.module_utils.kube.api import getter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import ask, complete
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
 from ansible_collections.airgap.speech.plugins.module_utils.kube.problem import Release
 from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import QuantityError
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import (
     ApiError,
-    ForbiddenError,
     Reader,
     from_documents,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import SpecError
-
-Get = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
-
-
-def api_get(module: AnsibleModule, kubeconfig: str, context: Optional[str]) -> Get:
-    """A function that reads from the cluster of a kubeconfig."""
-    try:
-        from kubernetes import config
-        from urllib3.exceptions import HTTPError
-    except ImportError:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=traceback.format_exc())
-    try:
-        api = config.new_client_from_config(config_file=kubeconfig, context=context)
-    except (config.ConfigException, OSError) as error:
-        raise ApiError(
-            f"capacity: the kubeconfig {kubeconfig} cannot be used: {error};"
-            " give the path of one that reaches the cluster"
-        ) from None
-
-    def get(path: str, query: Mapping[str, str]) -> Mapping[str, Any]:
-        # The pool of connections and the credentials are the library's; its own calls differ from release to release.
-        headers = {"Accept": "application/json"}
-        for setting in api.configuration.auth_settings().values():
-            if setting.get("in") == "header" and setting.get("value"):
-                headers[setting["key"]] = setting["value"]
-        try:
-            response = api.rest_client.pool_manager.request(
-                "GET", api.configuration.host + path, fields=dict(query), headers=headers, timeout=60
-            )
-        except (HTTPError, OSError) as error:
-            raise ApiError(
-                f"capacity: the cluster of {kubeconfig} does not answer: {error};"
-                " see that its API server runs and is reached from here"
-            ) from None
-        if response.status == 403:
-            raise ForbiddenError(path)
-        if response.status != 200:
-            raise ApiError(
-                f"capacity: the cluster answered {response.status} {response.reason} to {path};"
-                f" see whether the user of {kubeconfig} is still valid"
-            )
-        return json.loads(response.data)
-
-    return get
 
 
 def read_text(path: str, what: str) -> str:
@@ -378,7 +333,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
     if params["cluster_file"]:
         snapshot = from_documents(load_documents(read_text(params["cluster_file"], "cluster file")))
     else:
-        reader = Reader(api_get(module, params["kubeconfig"], params["context"]))
+        reader = Reader(getter("capacity", params["kubeconfig"], params["context"]))
         snapshot = complete(reader, reader.base(), releases, params["questions"])
     return ask(releases, snapshot, params["questions"], tolerate_nodes=params["tolerate_nodes"])
 
