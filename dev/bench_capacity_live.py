@@ -152,24 +152,23 @@ def main() -> int:
             asked = Path(scratch) / "manifest.yml"
             asked.write_text(manifest(options.workloads, options.each), encoding="utf-8")
             seconds, cpu, peak, answer = ask(kubeconfig, asked)
-        there = len(api.list("Pod"))
+        figures = {
+            "nodes": answer["nodes"],
+            "pods": len(api.list("Pod")),
+            "workloads_asked": options.workloads,
+            "pods_asked": answer["pods"],
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(cpu, 2),
+            "peak_rss_bytes": peak,
+            "verdict": answer["verdict"],
+            "kubernetes": api.version["gitVersion"],
+        }
+        TARGET.parent.mkdir(parents=True, exist_ok=True)
+        TARGET.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        print(json.dumps(figures, indent=2), flush=True)
     finally:
         empty(api)
         pools(journey, [])
-    figures = {
-        "nodes": answer["nodes"],
-        "pods": there,
-        "workloads_asked": options.workloads,
-        "pods_asked": answer["pods"],
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu, 2),
-        "peak_rss_bytes": peak,
-        "verdict": answer["verdict"],
-        "kubernetes": api.version["gitVersion"],
-    }
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures, indent=2))
     return 0
 
 
