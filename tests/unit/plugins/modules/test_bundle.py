@@ -398,6 +398,56 @@ def test_a_spoilt_cache_is_mended(site: Site, capsys: Capture) -> None:
     assert not call(bundle_verify, capsys, path=site["dest"], signers=site["signers_file"]).get("failed")
 
 
+UNDECIDED_MANIFEST = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {image: "tools/probe"}
+"""
+RULES = """
+schema: airgap.speech/image-rules/v1
+rules:
+  - name: probe
+    reason: The program adds the tag of this version.
+    document: {kind: ConfigMap, name: settings}
+    at: ["data[image]"]
+    no_image: true
+"""
+
+
+def test_what_could_not_be_decided_is_said(site: Site, capsys: Capture, tmp_path: Path) -> None:
+    site["releases"][0]["manifest"] = MANIFEST + "---" + UNDECIDED_MANIFEST
+    result = call(bundle_module, capsys, **site)
+    (row,) = result["undecided"]
+    assert (row["release"], row["reference"], row["path"]) == ("r", "tools/probe", "data[image]")
+    assert row in result["images_explained"]
+    said = "release r: tools/probe (ConfigMap settings, data[image]) may be an image"
+    assert said in json.dumps(result["warnings"])
+    statuses = {(row["reference"], row["status"]) for row in result["images_explained"]}
+    assert ("quay.io/a/fetched:1", "needed") in statuses
+    assert ("nvcr.io/nvidia/driver:1", "not needed") in statuses
+
+    refused = call(bundle_module, capsys, **{**site, "undecided_images": "fail"})
+    assert "1 places may name an image and nothing decides it, such as tools/probe" in refused["msg"]
+    (tmp_path / "rules.yml").write_text(RULES)
+    decided = {**site, "undecided_images": "fail", "image_rules": [str(tmp_path / "rules.yml")]}
+    assert not call(bundle_module, capsys, **decided).get("failed")
+    (tmp_path / "rules.yml").write_text("rules: 1")
+    assert "is no file of image rules" in call(bundle_module, capsys, **decided)["msg"]
+    (tmp_path / "rules.yml").unlink()
+    assert "the file of image rules cannot be read" in call(bundle_module, capsys, **decided)["msg"]
+
+
+def test_what_other_values_need_is_carried_too(site: Site, capsys: Capture) -> None:
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: 'extra:1'}]}\n"
+    site["releases"][0]["manifests"] = {"large": MANIFEST + "---\n" + pod}
+    site["images"] = []
+    call(bundle_module, capsys, **site)
+    image = load(site["dest"]).image("docker.io/library/extra:1")
+    assert image is not None
+    assert [(reason.source, reason.needed) for reason in image.reasons] == [("release r", "in value sets large")]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
