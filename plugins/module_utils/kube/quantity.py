@@ -108,10 +108,11 @@ def parse(text: str) -> Quantity:
     suffix = text[suffix_start:]
     digits = Fraction(int((whole or "0") + fraction), 10 ** len(fraction))
     binary = suffix in _BINARY_SUFFIXES
-    if binary:
-        amount = digits * 2 ** _BINARY_SUFFIXES[suffix]
-    else:
-        amount = digits * Fraction(10) ** _exponent(text, suffix)
+    exponent = _BINARY_SUFFIXES[suffix] if binary else _exponent(text, suffix)
+    if not whole + fraction and (exponent >= 50 if binary else exponent < -9):
+        # Go takes a text without digits for zero, but for these sizes, which it reads in another way.
+        raise QuantityError(f"{text!r} is not a quantity: there are no digits before {suffix!r}")
+    amount = digits * (2**exponent if binary else Fraction(10) ** exponent)
     # Anything finer than a nano unit rounds up: whoever asks for something gets something.
     nanos = -(-amount.numerator * NANO // amount.denominator)
     if binary:

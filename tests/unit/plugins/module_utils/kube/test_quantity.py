@@ -51,6 +51,9 @@ G = 10**9
         ("100Ei", MAX_INT64 * G),
         ("1G", 10**9 * G),
         ("12e6", 12 * 10**6 * G),
+        ("k", 0),
+        ("Ti", 0),
+        ("e-9", 0),
     ],
 )
 def test_parses(text, nanos):
@@ -59,7 +62,27 @@ def test_parses(text, nanos):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " 1", "1 ", "1K", "1ki", "1mi", "1KB", "1GB", "1 Gi", "1.5.2", "abc", "1e", "1e1.5", "0x10", "1_000", "1,5"],
+    [
+        "",
+        " 1",
+        "1 ",
+        "1K",
+        "1ki",
+        "1mi",
+        "1KB",
+        "1GB",
+        "1 Gi",
+        "1.5.2",
+        "abc",
+        "1e",
+        "1e1.5",
+        "0x10",
+        "1_000",
+        "1,5",
+        "Ei",
+        "-Pi",
+        "e-19",
+    ],
 )
 def test_refuses(text):
     with pytest.raises(QuantityError):
