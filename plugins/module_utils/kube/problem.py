@@ -82,17 +82,34 @@ class Problem:
         }
         names = frozenset((release.namespace, release.name) for release in self.releases if release.name)
         self.others, self.kept = split_existing(snapshot.existing, self.manifest.workloads, names)
+        # What an autoscaler has made stays asked for, as long as it runs.
+        self.manifest.workloads = [
+            replace(item, count=max(item.count, len(self.kept.get(item.title, ())))) if item.autoscaled else item
+            for item in self.manifest.workloads
+        ]
         # The scheduler keeps room for a pod that it has evicted others for, but not from pods of higher priority.
         least = min((item.pod.priority for item in self.manifest.workloads), default=0)
         self.others = [item for item in self.others if not item.nominated or item.pod.priority >= least]
         self._residents = Residents(self.manifest.workloads, self.namespaces, set(self.storage.claims))
         self.quotas, quota_notes = self._read_quotas()
         self.notes += quota_notes
+        self.notes += self._devices()
         strangers = [name for name in snapshot.pending if not self._of_manifest(name)]
         if strangers:
             self.notes.append(
                 f"{len(strangers)} pod(s) of others wait for a node and may take the room, such as {strangers[0]}"
             )
+
+    def _devices(self) -> List[str]:
+        """Resources that a device class hands out, which no node counts."""
+        asked = {name for item in self.manifest.workloads for name, amount in item.pod.requests if amount}
+        notes = []
+        for item in self.snapshot.of("DeviceClass"):
+            name = str((item.get("metadata") or {}).get("name") or "")
+            resource = str((item.get("spec") or {}).get("extendedResourceName") or "")
+            if asked & {resource, f"deviceclass.resource.kubernetes.io/{name}"}:
+                notes.append(f"DeviceClass {name}: devices that it gives for an extended resource (DRA)")
+        return notes
 
     def _of_manifest(self, name: str) -> bool:
         return any(name.startswith(f"{item.namespace}/{item.name}") for item in self.manifest.workloads)
@@ -157,10 +174,7 @@ class Problem:
         simulation = Simulation(cluster, [*change.displaced, *workloads], quotas=Quotas(quotas))
         simulation.not_modelled += self.notes
         names = {node.name for node in nodes}
-        kept = {
-            title: [item for item in items if item.node in names][: _count(workloads, title)]
-            for title, items in self.kept.items()
-        }
+        kept = {title: [item for item in items if item.node in names] for title, items in self.kept.items()}
         return simulation, kept
 
     def tenants(self) -> List[Tuple[Existing, Existing]]:
@@ -175,11 +189,6 @@ class Problem:
         if change.displaced:
             verdict = _without(verdict, frozenset(item.title for item in change.displaced))
         return verdict
-
-
-def _count(workloads: Sequence[Workload], title: str) -> int:
-    """How many pods of a workload can stay: an autoscaler may have made more than the manifest asks."""
-    return next((10**9 if item.autoscaled else item.count for item in workloads if item.title == title), 0)
 
 
 def _without(verdict: Verdict, titles: FrozenSet[str]) -> Verdict:

@@ -108,6 +108,8 @@ def _largest(nodes: Sequence[Node], names: Iterable[str], count: int) -> List[Li
 
 
 def _lost_nodes(problem: Problem, count: int) -> Answer:
+    if count < 1:
+        raise SpecError(f"capacity: tolerate_nodes: {count} is not a whole number above zero")
     nodes = problem.snapshot.nodes
     asked = {name for item in problem.manifest.workloads for name, amount in item.pod.requests if amount}
     candidates = _largest(nodes, sorted(asked | {"cpu", "memory"}), count)

@@ -59,6 +59,21 @@ def test_the_worst_node_is_lost():
     assert ask(cluster, [deployment(replicas=3)], "lost_nodes", tolerate_nodes=2)["verdict"] == "does_not_fit"
 
 
+def test_what_an_autoscaler_has_made_is_placed_anew_when_its_node_is_lost():
+    document = deployment(replicas=1)
+    mine = []
+    for number in range(4):
+        pod = running(f"app-x-{number}", f"worker-{number % 2 + 1}", namespace="default", owner="app-x")
+        pod["metadata"]["labels"] = {"app": "app", "pod-template-hash": "x"}
+        mine.append(pod)
+    found = ask([TWO, *mine], [document, scaler("app", 1, 4)], "now", "lost_nodes")
+    assert (found["verdict"], found["kept"], found["pods"]) == ("fits", 4, 4)
+    lost = found["answers"]["lost_nodes"]
+    assert (lost["verdict"], lost["kept"], lost["pods"]) == ("fits", 2, 4)
+    full = [TWO, *mine, running("other", "worker-1", "1"), running("another", "worker-2", "1")]
+    assert ask(full, [document, scaler("app", 1, 4)], "lost_nodes")["verdict"] == "does_not_fit"
+
+
 def test_pods_of_others_take_room_elsewhere_when_their_node_is_lost():
     cluster = [TWO, running("web-1", "worker-1", "3", owner="web")]
     found = ask(cluster, [deployment(replicas=2)], "lost_nodes")
