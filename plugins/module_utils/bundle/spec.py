@@ -268,6 +268,7 @@ class Making:
         """Fetch into the cache, with progress; digest and size of each blob."""
         if not items:
             return []
+        self._check_room(items)
         progress = Progress(label, 0, self.tell)
         self.store.progress = progress
         try:
@@ -275,6 +276,26 @@ class Making:
         finally:
             self.store.progress = None
             progress.finish()
+
+    def _check_room(self, items: Sequence[Item]) -> None:
+        """Where the destination takes copies (another file system, or parts), it has to have room for what is fetched.
+
+        The cache asks for itself; this is known hours before the first file is copied.
+        """
+        place = os.path.abspath(self.spec.dest)
+        while not os.path.isdir(place):
+            place = os.path.dirname(place)
+        one_disk = os.stat(place).st_dev == os.stat(self.cache.path).st_dev
+        if one_disk and not self.spec.part_size:
+            return
+        need = sum(item.size for item in items) + (sum(map(self.store.left, items)) if one_disk else 0)
+        free = shutil.disk_usage(place).free
+        if free < need:
+            raise MakerError(
+                f"{self.spec.dest}: {free} bytes are free, what is to be fetched needs {need}; free {need - free} "
+                "bytes, or "
+                "name another bundle_dest"
+            )
 
     def measure(self, descriptor: Descriptor, platforms: Sequence[str] | None) -> tuple[int, list[str]]:
         """Bytes of all that the descriptor reaches, and the platforms of it."""

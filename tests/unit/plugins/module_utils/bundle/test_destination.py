@@ -231,6 +231,15 @@ def test_no_room_in_the_destination(
         return real(path)._replace(free=1000) if str(path).startswith(str(elsewhere)) else real(path)
 
     monkeypatch.setattr(shutil, "disk_usage", full)
+    with pytest.raises(MakerError, match=r"1000 bytes are free, what is to be fetched needs \d+; free \d+ bytes, or"):
+        workshop.make(**more)
+    assert not any("/blobs/" + sha256(LAYER) in line for line in plain_registry_server.requests())
+    monkeypatch.undo()
+    workshop.make(**more)
+    shutil.rmtree(workshop.dest)
+    workshop.dest.mkdir()
+    (workshop.dest / "bundle.lock.json.sig").write_text("of an earlier one")
+    monkeypatch.setattr(shutil, "disk_usage", full)
     with pytest.raises(MakerError, match=r"1000 bytes are free, the bundle needs \d+ more; free \d+ bytes, or name"):
         workshop.make(**more)
     assert (workshop.dest / "bundle.lock.json.sig").read_text() == "of an earlier one"
