@@ -64,10 +64,12 @@ def number(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def environment_of(core: str, python: str, version: str) -> Path:
+def environment_of(entry: dict[str, Any], python: str, version: str) -> Path:
     """A virtual environment with that core, our run-time requirements and pytest."""
+    core = entry["core"]
     requirements = OUT / f"requirements-{core}.txt"
-    wanted = [f"ansible-core~={core}.0", "pytest", (CHECKOUT / "requirements.txt").read_text()]
+    pin = f"ansible-core~={core}.0{'rc1' if entry.get('prerelease') else ''}"
+    wanted = [pin, "pytest", (CHECKOUT / "requirements.txt").read_text()]
     requirements.write_text("\n".join(wanted))
     argv = [str(CHECKOUT / "dev" / "tool-venv"), f"core-{core}-{version}", str(requirements), python]
     made = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -146,7 +148,7 @@ class Matrix:
         core, started = entry["core"], time.monotonic()
         row = Row(core, version)
         try:
-            venv = environment_of(core, self.here[version], version)
+            venv = environment_of(entry, self.here[version], version)
             release = self.wanted["collections"]["newest" if sanity else "oldest"]["ansible"]
             collections, row.kubernetes_core = collections_of(release)
         except MissingError as error:

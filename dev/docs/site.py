@@ -24,7 +24,10 @@ BIN = Path(sys.executable).parent
 # The order of the navigation. A page of docs/ that is not named here comes last in the first part.
 PARTS: list[tuple[str, list[str]]] = [
     ("Guide", ["quick_start", "inventory", "site_needs", "operations", "troubleshooting", "security", "architecture"]),
-    ("How it works", ["discovery", "bundle", "parts", "mirror", "capacity", "sizing", "measured", "versions", "contributing"]),
+    (
+        "How it works",
+        ["discovery", "bundle", "parts", "mirror", "capacity", "sizing", "measured", "versions", "contributing"],
+    ),
     ("Platforms", ["platforms/*"]),
     ("Roles", ["roles/*"]),
     ("Reference", ["collections/index"]),
@@ -86,6 +89,7 @@ def reference() -> None:
         (place / name).symlink_to(CHECKOUT / "build" / "collections" / "ansible_collections" / name)
     target = SOURCE / "collections"
     target.mkdir()
+    (place.parent / "ansible.cfg").touch()  # not that of the checkout
     run(
         BIN / "antsibull-docs",
         "collection",
@@ -95,7 +99,7 @@ def reference() -> None:
         f"--dest-dir={target}",
         "airgap.speech",
         ANSIBLE_COLLECTIONS_PATH=str(place.parent),
-        ANSIBLE_CONFIG=os.devnull,
+        ANSIBLE_CONFIG=str(place.parent / "ansible.cfg"),
         PATH=f"{BIN}:{os.environ['PATH']}",
     )
 
