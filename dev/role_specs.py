@@ -5,7 +5,7 @@
 
 meta/argument_specs.yml is the source. The table of the README is written from it (`make role-docs`); the values of
 defaults/main.yml, which Ansible reads from nowhere else, are held against it. A default that templates another
-variable may be left out of the specification.
+variable may be left out of the specification, and has to be where it is no text: antsibull-docs wants a value.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def faults(role: Path, minimal_ansible: str) -> list[str]:
         if "default" not in option:
             if not templated(value):
                 found.append(f"{role.name}: {name} is {value!r} in defaults/main.yml and has no default in its spec")
+        elif templated(value) and option.get("type", "str") not in ("str", "path", "raw"):
+            found.append(f"{role.name}: {name} has a templated default in its spec, and is no text; leave it out there")
         elif option["default"] != value or type(option["default"]) is not type(value):
             found.append(f"{role.name}: {name} is {value!r} in defaults/main.yml, {option['default']!r} in its spec")
     readers = [
