@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import complete
@@ -111,3 +113,31 @@ def test_a_file_may_hold_pools_and_objects():
     assert [item.name for item in snapshot.nodes] == ["a-1"]
     assert len(snapshot.existing) == 1
     assert len(snapshot.of("StorageClass")) == 1
+
+
+class Document(dict):
+    """An object whose end can be watched."""
+
+
+def test_of_a_large_cluster_one_page_is_held_at_a_time():
+    seen: list[weakref.ref[Document]] = []
+    alive = []
+
+    def get(path, query):
+        if path == "/version":
+            return {"minor": "36"}
+        if path == "/api/v1/nodes":
+            return {"items": [node("n1")]}
+        alive.append(sum(1 for reference in seen if reference() is not None))
+        start = int(query.get("continue", "0"))
+        items = [Document(pod(f"p{number}", "n1")) for number in range(start, start + int(query["limit"]))]
+        seen.extend(weakref.ref(item) for item in items)
+        return {"items": items, "metadata": {"continue": str(start + len(items)) if start < 4000 else ""}}
+
+    snapshot = Reader(get).base()
+    assert len(snapshot.existing) == 4500
+    # The page before may still be at hand when the next is asked for, and none before that.
+    assert max(alive) <= 500
+    # What equal pods share is kept once.
+    assert len({id(item.pod) for item in snapshot.existing}) == 1
+    assert len({id(item.charge) for item in snapshot.existing}) == 1
