@@ -542,14 +542,13 @@ steps:
 """
 
 import os
-import re
 import sys
 import time
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
+from ansible_collections.airgap.speech.plugins.module_utils.bundle import engine, signature
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import spec as making
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import ArchiveError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.artifacts import ArtifactError
@@ -574,14 +573,12 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import 
 
 DOCKER_ERROR = None
 try:
-    import docker
-    import docker.errors
+    import docker  # noqa: F401
 except ImportError:
     DOCKER_ERROR = traceback.format_exc()
 
 # Warnings about places that may name an image; the result has all of them.
 SHOWN = 10
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 EXPECTED = (
     ArchiveError,
     ArtifactError,
@@ -603,62 +600,6 @@ EXPECTED = (
 )
 
 
-class DockerEngine:
-    """A Docker engine through its own Python package."""
-
-    def __init__(self, client):
-        self.client = client
-
-    def image_id(self, reference):
-        """The id of a local image, or nothing."""
-        try:
-            return str(self.client.images.get(reference).id)
-        except docker.errors.ImageNotFound:
-            return None
-        except docker.errors.APIError as error:
-            raise making.MakerError(f"Docker engine: {reference}: {error}; check its log") from error
-
-    def build(self, context, containerfile, reference, args, say):
-        """Build with the network of this machine; the last lines of a failed build go into the message."""
-        lines = []
-        try:
-            answer = self.client.api.build(
-                path=context,
-                dockerfile=containerfile,
-                tag=reference,
-                buildargs={key: str(value) for key, value in args.items()},
-                network_mode="host",
-                rm=True,
-                forcerm=True,
-                pull=False,
-                decode=True,
-            )
-            for message in answer:
-                text = COLOURS.sub("", str(message.get("stream") or message.get("error") or ""))
-                for line in text.splitlines():
-                    if line.strip():
-                        lines.append(line.rstrip())
-                        say("build: " + line.rstrip())
-                if message.get("error"):
-                    raise making.MakerError(
-                        "{}: the build failed ({}); correct the Containerfile and run again".format(
-                            reference, " / ".join(lines[-6:])
-                        )
-                    )
-        except docker.errors.DockerException as error:
-            raise making.MakerError(
-                f"{reference}: the build failed ({error}); correct the Containerfile and run again"
-            ) from error
-        image = self.image_id(reference)
-        if image is None:
-            raise making.MakerError("{}: the build left no image ({})".format(reference, " / ".join(lines[-6:])))
-        return image
-
-    def save(self, image_id):
-        """The archive of `docker save`, in chunks."""
-        return self.client.images.get(image_id).save(chunk_size=4 * 1024 * 1024)
-
-
 class Progress:
     """Appends lines to a file that somebody may follow."""
 
@@ -672,23 +613,14 @@ class Progress:
 
 
 def engine_factory(module):
-    """Connect to the engine only where an image is to be built."""
+    """Connect to the engine only where it is wanted."""
     opened = []
 
     def connect():
-        if opened:
-            return opened[0]
         if DOCKER_ERROR is not None:
             raise making.MakerError(missing_required_lib("docker", reason="to build or export images"))
-        try:
-            address = module.params["docker_host"]
-            client = docker.DockerClient(base_url=address, timeout=600) if address else docker.from_env(timeout=600)
-            client.ping()
-        except docker.errors.DockerException as error:
-            raise making.MakerError(
-                f"Docker engine: does not answer ({error}); start it, or name another in bundle_docker_host"
-            ) from error
-        opened.append(DockerEngine(client))
+        if not opened:
+            opened.append(engine.connect(module.params["docker_host"] or ""))
         return opened[0]
 
     return connect

@@ -154,8 +154,7 @@ class Store:
                 raise
             raise FetchError(
                 f"{item.name}: cannot be written below {self.folder} ({error.strerror}); make room there, or name "
-                "another "
-                "bundle_cache, and run again: it goes on where it stopped"
+                "another bundle_cache, and run again: it goes on where it stopped"
             ) from error
 
     def _bring(

@@ -89,8 +89,7 @@ class Files:
             if not spec.sha256:
                 raise MakerError(
                     f"file {spec.path}: comes from {spec.source} without a sha256, so nothing tells whether it is "
-                    "the right "
-                    "one; add it to bundle_files"
+                    "the right one; add it to bundle_files"
                 )
             digest = "sha256:" + spec.sha256
             size = self.making.layout.size_of(digest)

@@ -64,8 +64,7 @@ class Images:
         if unused:
             raise MakerError(
                 f"{unused[0]}: has a source in bundle_image_sources, but no release and no profile names it; correct "
-                "the "
-                "reference, or add it to bundle_extra_images"
+                "the reference, or add it to bundle_extra_images"
             )
         wanted = [reference for reference in sorted(reasons) if not reference.startswith(("models/", "charts/"))]
         made_here = {ref for ref in wanted if ref in builds or (ref in sources and sources[ref].kind != "oci_layout")}
@@ -136,8 +135,7 @@ class Images:
             origin = RegistryOrigin(registry, reference.repository, reference.target)
             absent = (
                 f"{text}: its registry does not have it; correct the reference, map {reference.host} to a registry "
-                "that "
-                "has it in bundle_registry_hosts, or say where it is in bundle_image_sources"
+                "that has it in bundle_registry_hosts, or say where it is in bundle_image_sources"
             )
         there = origin.head()
         if there is None:
@@ -250,8 +248,7 @@ class Images:
         if platforms and not any(platform_matches(platform, self.spec.platforms) for platform in platforms):
             raise MakerError(
                 f"{reference}: it is an image for {', '.join(platforms)}, where {', '.join(self.spec.platforms)} is "
-                "wanted; "
-                f"add {platforms[0]} to bundle_platforms, or name another image"
+                f"wanted; add {platforms[0]} to bundle_platforms, or name another image"
             )
 
     def _exported(self, engine: Engine, image_id: str) -> Descriptor:

@@ -119,8 +119,7 @@ class DockerLogins:
                 return None
             raise LoginError(
                 f"{program} (named in {self.path}): gave no login for {key} ({said or f'exit status {rc}'}); install "
-                "or "
-                "repair it, or give a user and a password_file in bundle_registry_hosts"
+                "or repair it, or give a user and a password_file in bundle_registry_hosts"
             )
         try:
             answer = _mapping(json.loads(out))

@@ -109,8 +109,7 @@ class Models:
             if not _SHA256.match(str(item.get("sha256"))) or not isinstance(item.get("size"), int):
                 raise MakerError(
                     f"{reference}: {item['path']} has no sha256 of 64 hex digits or no size in bytes; without them "
-                    "nothing "
-                    "tells whether it is the right file: add them to the profile"
+                    "nothing tells whether it is the right file: add them to the profile"
                 )
         entries = [
             artifacts.ModelSource(str(i["path"]), "sha256:" + str(i["sha256"]), int(i["size"]), "") for i in spec.files
@@ -181,8 +180,7 @@ class Models:
         if len(kinds) != 1:
             raise MakerError(
                 f"{reference}: {file.path} has {' and '.join(kinds) or 'no source'}; give one of pypi, file, url and "
-                "oci in "
-                "the profile"
+                "oci in the profile"
             )
         if kinds[0] == "pypi":
             packages = self.making.packages

@@ -54,8 +54,7 @@ def reasons_of(making: Making) -> dict[str, list[Reason]]:
         raise MakerError(
             f"release {first['release']}: {len(undecided)} places may name an image and nothing decides it, such as "
             f"{first['reference']} ({first['kind']} {first['name']}, {first['path']}: {first['why']}); add what is "
-            "needed to "
-            "bundle_extra_images, say in image rules what is none, or set bundle_undecided_images to warn"
+            "needed to bundle_extra_images, say in image rules what is none, or set bundle_undecided_images to warn"
         )
     for extra in spec.images:
         reference = upstream(extra.reference, spec.registry)

@@ -293,8 +293,7 @@ class Making:
         if free < need:
             raise MakerError(
                 f"{self.spec.dest}: {free} bytes are free, what is to be fetched needs {need}; free {need - free} "
-                "bytes, or "
-                "name another bundle_dest"
+                "bytes, or name another bundle_dest"
             )
 
     def measure(self, descriptor: Descriptor, platforms: Sequence[str] | None) -> tuple[int, list[str]]:

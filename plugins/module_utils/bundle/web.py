@@ -102,8 +102,7 @@ class Web:
                 if isinstance(error.reason, ssl.SSLCertVerificationError):
                     raise FetchError(
                         f"{url}: its certificate is not trusted ({error.reason.verify_message}); name its CA as "
-                        "ca_file "
-                        "of this host in bundle_registry_hosts"
+                        "ca_file of this host in bundle_registry_hosts"
                     ) from error
                 cause = str(error.reason)
             except (http.client.HTTPException, OSError) as error:

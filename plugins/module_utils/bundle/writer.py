@@ -96,8 +96,7 @@ class Writer:
         if free < need:
             raise MakerError(
                 f"{self.spec.dest}: {free} bytes are free, the bundle needs {need} more; free {need - free} bytes, "
-                "or name "
-                "another bundle_dest"
+                "or name another bundle_dest"
             )
         # From here to the end the destination is no bundle: without its signature nobody takes it for one.
         signed = os.path.join(self.spec.dest, SIGNATURE_NAME)
@@ -236,8 +235,7 @@ class Writer:
             if actual != source.digest:
                 raise MakerError(
                     f"{source.path}: {source.local} changed while the bundle was made ({source.digest} before, "
-                    f"{actual} now); "
-                    "run again when nobody writes it"
+                    f"{actual} now); run again when nobody writes it"
                 )
             os.replace(name, full)
             return True

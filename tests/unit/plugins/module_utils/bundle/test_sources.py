@@ -25,11 +25,13 @@ import yaml
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import tar_gz
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import Cache, key_of
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.debs import DebError
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.engine import DockerEngine, connect
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import FetchError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock, load
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.logins import Registries
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.maker import Maker
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import (
+    BuildSpec,
     ChartSpec,
     ExtraImage,
     FileSpec,
@@ -302,8 +304,6 @@ def _one_file_tar() -> bytes:
 
 def test_a_docker_engine(workshop: Workshop, docker_image: tuple[Any, str]) -> None:
     """The engine is the one of this machine."""
-    from ansible_collections.airgap.speech.plugins.modules.bundle import DockerEngine
-
     client, name = docker_image
     source = ImageSource("ghcr.io/me/app:1", "docker_engine", name=name)
     lock = workshop.bundle(
@@ -318,6 +318,38 @@ def test_a_docker_engine(workshop: Workshop, docker_image: tuple[Any, str]) -> N
             image_sources=[replace(source, name="no-such:1")],
             engine=lambda: DockerEngine(client),
         )
+
+
+def test_an_image_that_is_built_here(workshop: Workshop, docker_image: tuple[Any, str], tmp_path: Path) -> None:
+    """By the engine of this machine; built again only when what goes in has changed."""
+    client, _name = docker_image
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "f").write_text("one")
+    (context / "Containerfile").write_text("FROM scratch\nCOPY f /f\n")
+    reference = "ghcr.io/airgap-test/built-here:1"
+    more: dict[str, Any] = {
+        "builds": [BuildSpec(reference, str(context), source="profile p")],
+        "engine": lambda: DockerEngine(client),
+    }
+    try:
+        lock = workshop.bundle(**more)
+        assert [(image.reference, image.platforms) for image in lock.images] == [(reference, ["linux/amd64"])]
+        assert sum(" building" in line for line in workshop.said) == 1
+        (context / "f").write_text("two")
+        assert workshop.make(**more).changed
+        assert sum(" building" in line for line in workshop.said) == 2
+        (context / "Containerfile").write_text("FROM scratch\nCOPY absent /f\n")
+        with pytest.raises(MakerError, match=r"built-here:1: the build failed \(.*absent.*correct the Containerfile"):
+            workshop.make(**more)
+    finally:
+        client.images.remove(reference, force=True)
+
+
+def test_no_docker_engine() -> None:
+    pytest.importorskip("docker")
+    with pytest.raises(MakerError, match=r"Docker engine: does not answer .*; start it, or name another"):
+        connect("tcp://127.0.0.1:9")
 
 
 # -- charts ------------------------------------------------------------------------------------------------------------
