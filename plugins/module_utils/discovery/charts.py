@@ -238,6 +238,7 @@ def _compare(
             why = "not rendered: " + (condition or "no template uses it with these values")
             at = item.path.replace("values.", path, 1)
             result.excluded.append(Candidate(item.reference, "values", package.name, at, item.found, why))
+    # Whatever else stands in values, such as URLs, is judged where it is rendered.
     for candidate in walked.undecided + walked.excluded:
         untagged = candidate.why.startswith(NO_TAG) and "/" in candidate.text
         if untagged and _repository(candidate.text) not in known:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import EXCLUDED, NEEDED, UNDECIDED
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference, ReferenceInvalid
@@ -40,6 +40,7 @@ SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://")
 # Schemes that container tools and model servers use for a reference.
 IMAGE_SCHEMES = ("docker://", "oci://")
 RUN_TIME = ("{{", "${", "$(", "%s", "%v", "<", ">")
+NOTHING_SAYS = "has no tag and no digest, and nothing says that it is an image"
 NO_TAG = "has no tag and no digest; the program may add one"
 FILE_NAME = re.compile(
     r"\.(?:ya?ml|json|toml|conf|cfg|ini|properties|sh|py|go|ts|js|lua|rego|sock|socket|log|txt|pem|crt|key|md|html?|css"
@@ -71,11 +72,15 @@ NOT_THE_IMAGE = re.compile(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a text is: `status` is needed, excluded or undecided, `why` the reason if it is no image."""
+    """What a text is: `status` is needed, excluded or undecided, `why` the reason if it is no image.
+
+    `called` says that a name beside it calls it an image.
+    """
 
     status: str
     text: str
     why: str = ""
+    called: bool = False
 
 
 def words_of(name: str) -> list[str]:
@@ -112,10 +117,11 @@ def upstream(text: str, registry: str = "") -> str:
     return str(Reference.parse(text))
 
 
-def judge(value: str, named: bool, groups: Collection[str] = ()) -> Verdict | None:
+def judge(value: str, named: bool, groups: Collection[str] = (), wide: bool = False) -> Verdict | None:
     """What a whole value is; nothing where neither its shape nor its name (`named`) makes it a candidate.
 
-    `groups` are API groups: what begins with one is the key of a label or a resource.
+    `groups` are API groups: what begins with one is the key of a label or a resource. `wide` takes whatever has a host
+    and a path, and file names, for candidates too: to say that they are none.
     """
     text = value.strip().strip("\"'")
     if not text or any(char.isspace() for char in text):
@@ -125,19 +131,21 @@ def judge(value: str, named: bool, groups: Collection[str] = ()) -> Verdict | No
             inner = judge(text[len(scheme) :], named, groups)
             return inner if inner is not None and inner.status == NEEDED else _not(text, "is an address without a tag")
     if SCHEME.match(text):
-        return _url(text, named)
+        return _url(text, named or wide)
     if any(mark in text for mark in RUN_TIME):
         return Verdict(UNDECIDED, text, "is put together at run time") if named else None
     if any(char in text for char in "*?!^[]()|\\,;="):
         return _not(text, "is a pattern or an expression") if named else None
     full = FULL.fullmatch(text)
     if full:
-        return _full(text, full, named, groups)
+        return _full(text, full, named, groups) or (_not(text, _why_not(full, groups)) if wide else None)
     if text.startswith(("/", "./", "../", "~", "-", ":")):
+        if wide and text[0] != "-" and FILE_NAME.search(re.sub(r":[0-9]+$", "", text)):
+            return _not(text, "is the name of a file")
         return _not(text, "is a path, a flag or a port") if named and len(text) > 1 else None
     short = SHORT.fullmatch(text)
     if short:
-        return _short(text, short, named)
+        return _short(text, short, named, wide)
     if named and ("/" in text or ":" in text):
         if CLOCK.fullmatch(text) or ENDPOINT.fullmatch(text):
             return _not(text, "is a time or host:port")
@@ -152,23 +160,33 @@ def _not(text: str, why: str) -> Verdict:
 def _url(text: str, named: bool) -> Verdict | None:
     rest = text.split("://", 1)[1]
     match = FULL.fullmatch(rest)
-    return _not(text, "is a URL") if named or (match and match.group("tag")) else None
+    # Who logs in there is nobody's business.
+    shown = re.sub(r"://[^/@\s]*@", "://...@", text)
+    return _not(shown, "is a URL") if named or (match and match.group("tag")) else None
+
+
+def _why_not(match: re.Match[str], groups: Collection[str]) -> str:
+    """Why a host with a path is no image, or that nothing says it is one."""
+    host = match.group("host").split(":")[0]
+    if MODULE_HOST.match(host):
+        return "is a module path"
+    if CLUSTER_HOST.match(host):
+        return "is an address inside the cluster"
+    if host in groups or LABEL_HOST.match(host):
+        return "is the key of a label, a taint or a resource"
+    if FILE_NAME.search(host) or FILE_NAME.search(match.group("path")):
+        return "is the name of a file"
+    return NOTHING_SAYS
 
 
 def _full(text: str, match: re.Match[str], named: bool, groups: Collection[str]) -> Verdict | None:
-    host, tag, digest = match.group("host").split(":")[0], match.group("tag") or "", match.group("digest")
-    reason = ""
-    if MODULE_HOST.match(host):
-        reason = "is a module path"
-    elif CLUSTER_HOST.match(host):
-        reason = "is an address inside the cluster"
-    elif host in groups or LABEL_HOST.match(host):
-        reason = "is the key of a label, a taint or a resource"
-    elif tag in TAINT_EFFECTS:
+    tag, digest = match.group("tag") or "", match.group("digest")
+    reason = _why_not(match, groups)
+    if reason.startswith("is the name") and not _line_number(tag, digest):
+        reason = NOTHING_SAYS
+    if reason == NOTHING_SAYS and tag in TAINT_EFFECTS:
         reason = "is a taint"
-    elif FILE_NAME.search(host) or (FILE_NAME.search(match.group("path")) and _line_number(tag, digest)):
-        reason = "is the name of a file"
-    if reason:
+    if reason != NOTHING_SAYS:
         return _not(text, reason) if tag or digest or named else None
     if tag or digest:
         return Verdict(NEEDED, text)
@@ -180,12 +198,12 @@ def _line_number(tag: str, digest: str | None) -> bool:
     return not digest and (not tag or tag.isdigit() or not VERSION.fullmatch(tag))
 
 
-def _short(text: str, match: re.Match[str], named: bool) -> Verdict | None:
+def _short(text: str, match: re.Match[str], named: bool, wide: bool) -> Verdict | None:
     tag, digest, slash = match.group("tag") or "", match.group("digest"), "/" in match.group("path")
     if digest:
         return Verdict(NEEDED, text)
     if FILE_NAME.search(match.group("path")) and _line_number(tag, digest):
-        return _not(text, "is the name of a file") if named or tag else None
+        return _not(text, "is the name of a file") if named or tag or wide else None
     if not tag:
         if not named or text.lower() in ("true", "false", "null", "none", "always", "never", "ifnotpresent"):
             return None
@@ -214,7 +232,7 @@ def scan(text: str, groups: Collection[str] = ()) -> Iterator[Verdict]:
         verdict = judge(token, True, groups) if ":" in token else None
         if verdict and (verdict.status == NEEDED or "/" in token) and token not in seen:
             seen.add(token)
-            yield verdict
+            yield replace(verdict, called=True)
     for match in TEMPLATED_IMAGE.finditer(text):
         if match.group(1) not in seen:
             seen.add(match.group(1))
@@ -227,7 +245,7 @@ def scan(text: str, groups: Collection[str] = ()) -> Iterator[Verdict]:
             if verdict is not None and verdict.status == NEEDED:
                 if token not in seen:
                     seen.add(token)
-                    yield verdict
+                    yield replace(verdict, called=True)
                 break
     for match in TOKEN.finditer(text):
         token = match.group(0).rstrip(".:/-").lstrip("-")

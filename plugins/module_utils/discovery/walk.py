@@ -29,18 +29,21 @@ from ansible_collections.airgap.speech.plugins.module_utils.discovery.parts impo
     text_of,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.text import (
+    FULL,
     NO_TAG,
     Verdict,
     judge,
     says_image,
     scan,
     upstream,
+    words_of,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 WORD_LISTS = ("command", "args", "extraArgs", "arguments")
 ONLY_IF = "; and is needed only if "
+SECRET_WORDS = frozenset(("password", "passwd", "secret", "token", "key", "apikey", "credentials", "auth", "dsn"))
 COPIES = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 # Groups whose kinds hold images in pod specs only; their other fields cannot make one run.
@@ -88,7 +91,8 @@ NO_IMAGES: dict[str, tuple[tuple[str, ...], str]] = {
 class Place:
     """Where the walk is: the prefix of the paths, how what is found there was found, and the state around it.
 
-    `around` is a registry and a tag that stand above (Istio's global.hub and global.tag).
+    `around` is a registry and a tag that stand above (Istio's global.hub and global.tag), `inside` whether the document
+    is one in a string.
     """
 
     path: str = ""
@@ -96,6 +100,7 @@ class Place:
     off: tuple[str, ...] = ()
     nodes: str = ""
     around: tuple[str, str] = ("", "")
+    inside: bool = False
 
     def at(self, key: str) -> Place:
         """The same below a key."""
@@ -164,6 +169,10 @@ class Walker:
         if verdict is None:
             return False
         how = place.how or how
+        short = isinstance(verdict, Verdict) and not verdict.called and not FULL.fullmatch(verdict.text)
+        if self.private and short and verdict.status == NEEDED:
+            # A password may have this shape; with a host, or where the name says image, it is a reference.
+            verdict = Verdict(UNDECIDED, verdict.text, "could be a reference, or a secret")
         if self.never:
             self._candidate(self.discovery.excluded, verdict.text, place, how, self.never)
         elif verdict.status == NEEDED:
@@ -180,10 +189,8 @@ class Walker:
 
     def _candidate(self, into: list[Candidate], text: str, place: Place, how: str, why: str) -> None:
         if self.private:
-            # What a Secret holds is shown only where it is the reference of an image.
-            if into is self.discovery.excluded:
-                return
-            text = "(in a Secret)"
+            # What a Secret or a password holds is shown only where it is the reference of an image.
+            text = "(not shown)"
         shown = text if len(text) <= 200 else text[:200] + "..."
         into.append(Candidate(shown, self.kind, self.name, place.path, how, why))
 
@@ -340,6 +347,12 @@ class Walker:
 
     def _value(self, name: str, value: str, place: Place, how: str) -> None:
         """A value with a name: a reference, a document in a string, a list of references, or text with some in it."""
+        before = self.private
+        self.private = before or bool(SECRET_WORDS & set(words_of(name)))
+        self._named_value(name, value, place, how)
+        self.private = before
+
+    def _named_value(self, name: str, value: str, place: Place, how: str) -> None:
         inside = docs.documents_in(value) if len(value) <= docs.MAX_TEXT else []
         if inside:
             self._inside(inside, value, place, how)
@@ -349,12 +362,15 @@ class Walker:
             # Also what a kustomization says: name=other/name:tag.
             parts = [part.rpartition("=")[2] for part in value.replace(",", " ").split() if part]
             if named and parts and all(self._is_reference(part) for part in parts):
-                for part in parts:
-                    self._take(judge(part, True, self.groups), place, how)
+                for verdict in (judge(part, True, self.groups) for part in parts):
+                    if verdict is not None:
+                        self._take(replace(verdict, called=True), place, how)
                 return
             self._text(value, place, how)
             return
-        verdict = judge(value, named, self.groups)
+        verdict = judge(value, named, self.groups, not place.inside)
+        if verdict is not None:
+            verdict = replace(verdict, called=named)
         if verdict is not None and verdict.why == NO_TAG and "/" not in value and place.around[1]:
             registry, tag = place.around
             self._take(Verdict(NEEDED, f"{registry}/{verdict.text}:{tag}"), place, f"{how} with {registry} and {tag}")
@@ -432,7 +448,7 @@ class Walker:
     def _inside(self, inside: Iterable[dict[str, Any]], text: str, place: Place, how: str) -> None:
         """Documents in a string, then what the text names outside of their fields, such as in a comment."""
         before = len(self.discovery.found), len(self.discovery.excluded), len(self.discovery.undecided)
-        at = replace(place, how=place.how or how)
+        at = replace(place, how=place.how or how, inside=True)
         for document in inside:
             self._document(document, at)
         known = {item.reference for item in self.discovery.found[before[0] :]}
