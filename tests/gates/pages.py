@@ -30,9 +30,11 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The command lines of a block of shell; a line that ends in a backslash goes on in the next."""
-        joined = self.text.replace("\\\n", " ")
-        return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+        """The command lines; a backslash at the end goes on in the next. In a session they begin with a dollar."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        if self.language.startswith("console"):
+            return [line[2:] for line in lines if line.startswith("$ ")]
+        return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 def blocks(*languages: str) -> list[Block]:
