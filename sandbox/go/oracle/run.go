@@ -251,15 +251,16 @@ func (r *run) runOnNode(pod *v1.Pod) {
 	}
 	info := framework.NewNodeInfo(there...)
 	info.SetNode(node)
+	refuses := "the kubelet of node " + node.Name + " refuses it: "
 	for _, failed := range scheduler.AdmissionCheck(pod, info, false) {
-		r.messages[key] = fmt.Sprintf("the kubelet refuses it: %s %s", failed.Name, failed.Reason)
-		if failed.InsufficientResource != nil {
-			r.messages[key] = fmt.Sprintf("the kubelet refuses it: OutOf%s", failed.InsufficientResource.ResourceName)
+		r.messages[key] = fmt.Sprintf("%s%s: Predicate %s failed: %s", refuses, failed.Name, failed.Name, failed.Reason)
+		if lacking := failed.InsufficientResource; lacking != nil {
+			r.messages[key] = fmt.Sprintf("%sOutOf%s: Node didn't have enough resource: %s", refuses, lacking.ResourceName, lacking.ResourceName)
 		}
 		return
 	}
 	if taint, found := untolerated(node.Spec.Taints, pod.Spec.Tolerations); found {
-		r.messages[key] = fmt.Sprintf("the kubelet refuses it: taint %s", taint.ToString())
+		r.messages[key] = fmt.Sprintf("%staint %s", refuses, taint.ToString())
 		return
 	}
 	if err := r.client.Tracker().Create(podResource, pod, pod.Namespace); err != nil {
