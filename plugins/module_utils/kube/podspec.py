@@ -298,6 +298,8 @@ class ExistingReader:
 
     def __init__(self) -> None:
         self._known: Dict[bytes, Tuple[Pod, Charge]] = {}
+        # Pods with fields that are not known here, such as those of a feature that a cluster has switched on.
+        self.notes: List[str] = []
 
     def read(self, document: Mapping[str, Any]) -> Optional[Existing]:
         """One pod. One that has no node, or has ended, takes no room and is None."""
@@ -313,7 +315,7 @@ class ExistingReader:
         key = marshal.dumps((namespace, sorted(labels.items()), essence), 2)
         known = self._known.get(key)
         if known is None:
-            read = read_pod(essence, namespace, labels, f"Pod {namespace}/{name}", running=True)
+            read = self._read_pod(essence, namespace, labels, f"Pod {namespace}/{name}")
             known = self._known[key] = (read.pod, read.charge)
         pod, charge = known
         claims = _claims(spec) + tuple(
@@ -341,7 +343,16 @@ class ExistingReader:
             nominated=not spec.get("nodeName"),
         )
 
+    def _read_pod(self, essence: Dict[str, Any], namespace: str, labels: Mapping[str, str], thing: str) -> PodRead:
+        try:
+            return read_pod(essence, namespace, labels, thing, running=True)
+        except SpecError as error:
+            self.notes.append(f"{error}; of this pod only its room is counted")
+            room = {name: item for name, item in essence.items() if name in _ROOM}
+            return read_pod(room, namespace, labels, thing, running=True)
 
+
+_ROOM = ("containers", "initContainers", "overhead", "priority", "resources", "hostNetwork")
 # What of a pod's spec bears on where it and others may be placed.
 _SCHEDULED = (
     "activeDeadlineSeconds",

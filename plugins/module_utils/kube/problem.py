@@ -93,7 +93,7 @@ class Problem:
         self._residents = Residents(self.manifest.workloads, self.namespaces, set(self.storage.claims))
         self.quotas, quota_notes = self._read_quotas()
         self.notes += quota_notes
-        self.notes += self._devices()
+        self.notes += self._devices() + snapshot.notes
         strangers = [name for name in snapshot.pending if not self._of_manifest(name)]
         if strangers:
             self.notes.append(

@@ -37,6 +37,11 @@ class Snapshot:
     objects: Dict[str, List[Mapping[str, Any]]] = field(default_factory=dict)
     _reader: ExistingReader = field(default_factory=ExistingReader)
 
+    @property
+    def notes(self) -> List[str]:
+        """What of the running pods is not known."""
+        return self._reader.notes
+
     def of(self, kind: str) -> List[Mapping[str, Any]]:
         return self.objects.get(kind, [])
 

@@ -225,3 +225,10 @@ def test_a_selector_matches_the_labels_of_its_template():
 def test_resources_of_pods_came_with_a_version(minor, verdict):
     found = ask([], deployment(resources={"requests": {"cpu": "9"}}), minor)
     assert found["verdict"] == verdict
+
+
+def test_a_running_pod_with_fields_that_are_not_known_takes_its_room():
+    odd = running("odd", "worker-1", "4", tolerations=[{"key": "a", "operator": "Gt", "value": "3"}])
+    found = ask([odd], deployment(cpu="4", replicas=2))
+    assert sum(item["pods"] for item in found["shortfalls"]) == 1
+    assert "Pod other/odd: spec.tolerations[0].operator: 'Gt' is none of Equal, Exists" in found["not_modelled"][0]
