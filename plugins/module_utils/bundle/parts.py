@@ -29,7 +29,12 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     blob_path,
     parse,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import BundleError, Progress, verify_bundle
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import (
+    BundleError,
+    Progress,
+    digest_of,
+    verify_bundle,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Extent, ExtentReader, Layout, LayoutError
 
@@ -439,15 +444,15 @@ def _wrong(todo: Iterable[tuple[str, str, str, int]], threads: int, progress: Op
     ordered = sorted(todo, key=lambda item: -item[3])
     total = sum(item[3] for item in ordered)
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        waiting: dict[Future[tuple[str, int]], tuple[str, str, str, int]] = {
-            pool.submit(sha256_file, item[1]): item for item in ordered
+        waiting: dict[Future[str], tuple[str, str, str, int]] = {
+            pool.submit(digest_of, item[1]): item for item in ordered
         }
         while waiting:
             finished, _rest = wait(waiting, return_when=FIRST_COMPLETED)
             for future in finished:
                 label, _path, digest, size = waiting.pop(future)
                 try:
-                    if future.result()[0] != digest:
+                    if future.result() != digest:
                         problems.append(f"{label}: sha256 differs; copy that part again")
                 except OSError as error:
                     problems.append(f"{label}: cannot be read ({error.strerror}); copy that part again")

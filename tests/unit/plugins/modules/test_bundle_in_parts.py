@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.inventory import HeldBlob, Inventory, dump
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME, load
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import COMPANIONS, LIST_NAME, open_bundle
 from ansible_collections.airgap.speech.plugins.modules import bundle as bundle_module
@@ -121,6 +122,37 @@ def test_a_blob_of_the_cache_that_rotted_is_brought_anew(site: dict[str, Any]) -
     again = run_module(bundle_module.main, site)
     assert again["changed"], again
     assert snapshot(site["dest"]) == before
+
+
+@pytest.mark.parametrize("part_size", ["", PART_SIZE])
+def test_what_the_site_holds_is_left_out(site: dict[str, Any], tmp_path: Path, part_size: str) -> None:  # noqa: F811
+    site["part_size"] = part_size
+    whole = run_module(bundle_module.main, site)
+    lock = load(site["dest"])
+    layer = max(lock.blobs, key=lambda blob: blob.size)
+    assert layer.size > len(MODEL)
+    known = HeldBlob(layer.digest, layer.size, ["models/m", "models/n"])
+    elsewhere = HeldBlob("sha256:" + "e" * 64, 5, ["quay.io/other"])
+    (tmp_path / "site.json").write_bytes(dump(Inventory("2026-11-21T12:00:00Z", "r:5000", [], [known, elsewhere])))
+    for _again in (1, 2):
+        delta = run_module(bundle_module.main, {**site, "inventory": str(tmp_path / "site.json")})
+        assert (delta["omitted"], delta["omitted_bytes"]) == (1, layer.size)
+        assert delta["size"] <= whole["size"] - layer.size + 1000
+    assert not delta["changed"]
+    lock = load(site["dest"])
+    assert [(item.digest, item.repositories) for item in lock.omitted] == [(layer.digest, ["models/m", "models/n"])]
+    assert run_module(bundle_verify.main, {"path": site["dest"], "signers": site["signers_file"]})["wanted"] == []
+    opened = open_bundle([site["dest"]])
+    assert opened.layout.omitted == {layer.digest: layer.size}
+    assert layer.digest in {each.digest for each in opened.layout.walk(lock.models[0].digest)}
+    refused = run_module(bundle_module.main, {**site, "inventory": str(tmp_path / "none.json")})
+    assert "none.json: cannot be read" in refused["msg"]
+    back = run_module(bundle_module.main, site)
+    assert (back["omitted"], back["lock_digest"]) == (0, sha256_of(Path(site["dest"]) / LOCK_NAME))
+
+
+def sha256_of(path: Path) -> str:
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_sizes_that_cannot_be(site: dict[str, Any]) -> None:  # noqa: F811
