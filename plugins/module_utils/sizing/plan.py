@@ -14,7 +14,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity
 from ansible_collections.airgap.speech.plugins.module_utils.kube.describe import table
 from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import Node, read_pools
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
-from ansible_collections.airgap.speech.plugins.module_utils.kube.questions import NOW
+from ansible_collections.airgap.speech.plugins.module_utils.kube.questions import NOW, QUESTIONS
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Snapshot, from_documents
 from ansible_collections.airgap.speech.plugins.module_utils.sizing import disk
 
@@ -42,15 +42,22 @@ class Asked:
     questions: Sequence[str] = (NOW,)
     tolerate_nodes: int = 1
 
-    def of(self, snapshot: Snapshot, *, brief: bool = False) -> Dict[str, Any]:
+    def of(self, snapshot: Snapshot) -> Dict[str, Any]:
         """The answers, as :func:`capacity.ask` gives them."""
         snapshot.minor = self.minor
-        return capacity.ask(self.releases, snapshot, self.questions, tolerate_nodes=self.tolerate_nodes, brief=brief)
+        return capacity.ask(self.releases, snapshot, self.questions, tolerate_nodes=self.tolerate_nodes)
 
     def fits(self, cluster: Cluster, more: Mapping[str, int]) -> bool:
-        """Whether all of it fits with so many more nodes."""
-        answers = self.of(from_documents(cluster.documents(more)), brief=True)["answers"]
-        return all(found["verdict"] == FITS for found in answers.values())
+        """Whether all of it fits with so many more nodes. The costly questions come last, if at all."""
+        snapshot = from_documents(cluster.documents(more))
+        snapshot.minor = self.minor
+        return all(
+            capacity.ask(self.releases, snapshot, (question,), tolerate_nodes=self.tolerate_nodes, brief=True)[
+                "verdict"
+            ]
+            == FITS
+            for question in sorted(self.questions, key=QUESTIONS.index)
+        )
 
 
 @dataclass
@@ -132,7 +139,8 @@ def nodes_to_add(cluster: Cluster, asked: Asked) -> List[Dict[str, int]]:
     # One node a pod is enough where a node is any help, and those that may be lost beside them.
     pods = sum(max(1, workload.count) for workload in workloads if not workload.daemon)
     limit = min(MOST_NODES, 2 * max(1, pods) + asked.tolerate_nodes)
-    ways = [{name: _least(cluster, asked, {}, name, limit)} for name in names if asked.fits(cluster, {name: limit})]
+    found = {name: _least(cluster, asked, {}, name, limit) for name in names}
+    ways = [{name: count} for name, count in found.items() if count is not None]
     if ways or len(names) < 2:
         return ways
     more = dict.fromkeys(names, limit)
@@ -140,13 +148,18 @@ def nodes_to_add(cluster: Cluster, asked: Asked) -> List[Dict[str, int]]:
         return []
     # Several pools have to grow together: make one after the other as small as it can be.
     for name in names:
-        more[name] = _least(cluster, asked, more, name, limit)
+        more[name] = _least(cluster, asked, more, name, limit) or 0
     return [{name: count for name, count in more.items() if count}]
 
 
-def _least(cluster: Cluster, asked: Asked, more: Mapping[str, int], name: str, limit: int) -> int:
-    """The smallest number of further nodes of a pool that makes it fit; ``limit`` does."""
-    low, high = 0, limit
+def _least(cluster: Cluster, asked: Asked, more: Mapping[str, int], name: str, limit: int) -> Optional[int]:
+    """The smallest number of further nodes of a pool that makes it fit; None where up to ``limit`` does not."""
+    low, high = 0, 1
+    # Small clusters are judged fast: double until it fits, and halve from there.
+    while not asked.fits(cluster, {**more, name: high}):
+        if high == limit:
+            return None
+        low, high = high + 1, min(2 * high, limit)
     while low < high:
         middle = (low + high) // 2
         if asked.fits(cluster, {**more, name: middle}):
