@@ -104,12 +104,20 @@ def documents_in(text: str) -> list[dict[str, Any]]:
 
 def needed_by(document: Mapping[str, Any]) -> str:
     """`always`, or the Helm hook that alone needs this document."""
-    annotations = (document.get("metadata") or {}).get("annotations") or {}
+    metadata = document.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    annotations = annotations if isinstance(annotations, dict) else {}
     hooks = [part.strip() for part in str(annotations.get("helm.sh/hook") or "").split(",") if part.strip()]
     if not hooks or "crd-install" in hooks:
         return ALWAYS
     other = [hook for hook in hooks if hook not in TEST_HOOKS]
     return "hook " + ",".join(other) if other else TEST
+
+
+def name_of(document: Mapping[str, Any]) -> str:
+    """The name in a document's metadata."""
+    metadata = document.get("metadata")
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
 
 
 def group_of(document: Mapping[str, Any]) -> str:
@@ -168,7 +176,8 @@ def hardware(pod: Mapping[str, Any], platforms: Collection[str]) -> str:
 
 def _containers(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for key in ("initContainers", "containers"):
-        for container in pod.get(key) or []:
+        containers = pod.get(key)
+        for container in containers if isinstance(containers, list) else []:
             if isinstance(container, dict):
                 yield container
 
@@ -184,6 +193,8 @@ def _labels(pod: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         return
     if not isinstance(terms, list) or len(terms) != 1 or not isinstance(terms[0], dict):
         return
-    for expression in terms[0].get("matchExpressions") or []:
+    expressions = terms[0].get("matchExpressions")
+    for expression in expressions if isinstance(expressions, list) else []:
         if isinstance(expression, dict) and expression.get("operator") in ("In", "Exists"):
-            yield str(expression.get("key")), [str(value) for value in expression.get("values") or []]
+            values = expression.get("values")
+            yield str(expression.get("key")), [str(value) for value in values] if isinstance(values, list) else []

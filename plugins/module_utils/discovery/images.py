@@ -64,11 +64,11 @@ def discover(
     operators name in their code.
     """
     opened = [single for document in documents for single in open_lists(document)]
-    groups = {group_of(document) for document in opened} | {
-        str((document.get("spec") or {}).get("group") or "")
-        for document in opened
-        if document.get("kind") == "CustomResourceDefinition"
-    }
+    groups = {group_of(document) for document in opened}
+    for document in opened:
+        spec = document.get("spec")
+        if document.get("kind") == "CustomResourceDefinition" and isinstance(spec, dict):
+            groups.add(str(spec.get("group") or ""))
     groups = {group for group in groups if "." in group}
     discovery = Discovery()
     for document in opened:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.documents import group_of, loader
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.documents import group_of, loader, name_of
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import (
     ALWAYS,
     Candidate,
@@ -105,7 +105,7 @@ class Rule:
 
     def about(self, document: Mapping[str, Any]) -> bool:
         """Whether a document is one that the rule is about."""
-        name = str((document.get("metadata") or {}).get("name") or "")
+        name = name_of(document)
         return (
             document.get("kind") == self.kind
             and (self.group is None or group_of(document) == self.group)
@@ -181,7 +181,7 @@ class ImageRules:
         registry: str,
     ) -> Discovery:
         kind = str(document.get("kind") or "")
-        name = str((document.get("metadata") or {}).get("name") or "")
+        name = name_of(document)
         how = f"rule {rule.name}"
         result = Discovery([], list(discovery.excluded), [])
         covered: list[Found] = []
@@ -233,7 +233,7 @@ class ImageRules:
     ) -> None:
         """The images of a rule: in place of each place that it covers, or, where it has no `at`, of its own."""
         kind = str(document.get("kind") or "")
-        name = str((document.get("metadata") or {}).get("name") or "")
+        name = name_of(document)
         how = f"rule {rule.name}: {rule.reason}"
         own = [] if rule.at else [Found("", kind, name, "", "", rule.needed or ALWAYS)]
         for item in covered + own:

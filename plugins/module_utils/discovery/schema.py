@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.documents import group_of, needed_by
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.documents import group_of, name_of, needed_by
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import (
     EXCLUDED,
     NEEDED,
@@ -44,7 +44,7 @@ def discover_schema(
     spec = spec if isinstance(spec, dict) else {}
     names = spec.get("names")
     kind = str((names if isinstance(names, dict) else {}).get("kind") or "")
-    crd = str((definition.get("metadata") or {}).get("name") or "")
+    crd = name_of(definition)
     objects = [one for one in documents if one.get("kind") == kind and group_of(one) == spec.get("group")]
     for node in _nodes(Node(spec, "spec", ())):
         for key in TEXTS:
@@ -70,7 +70,7 @@ def discover_schema(
             continue
         reference = upstream(found.text, registry)
         users = [
-            Found(reference, kind, str((one.get("metadata") or {}).get("name") or ""), path, HOW, needed_by(one))
+            Found(reference, kind, name_of(one), path, HOW, needed_by(one))
             for one in objects
             for path in _left_out(one, node.field, "")
         ]

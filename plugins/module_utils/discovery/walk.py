@@ -125,9 +125,8 @@ class Walker:
         self.registry = registry
         self.groups = groups
         self.platforms = platforms
-        metadata = document.get("metadata")
         self.kind = str(document.get("kind") or "")
-        self.name = str((metadata if isinstance(metadata, dict) else {}).get("name") or "")
+        self.name = docs.name_of(document)
         self.needed = docs.needed_by(document)
         self.never = ""
         self.private = False
@@ -248,7 +247,7 @@ class Walker:
             name = str(key_here)
             if name in lists or name in dealt or (lists and name == "volumes"):
                 continue
-            if name == "metadata" and ("spec" in node or "annotations" in (value or {})):
+            if name == "metadata" and isinstance(value, dict) and ("spec" in node or "annotations" in value):
                 continue
             self._node(value, place.at(name), custom, name)
 
@@ -270,7 +269,8 @@ class Walker:
                 self._image(source["reference"], at.at("image").at("reference"), "image volume")
             for driver in ("csi", "flexVolume"):
                 options = volume.get(driver)
-                attributes = options.get("volumeAttributes" if driver == "csi" else "options") if options else None
+                key = "volumeAttributes" if driver == "csi" else "options"
+                attributes = options.get(key) if isinstance(options, dict) else None
                 for name, value in attributes.items() if isinstance(attributes, dict) else ():
                     if isinstance(value, str):
                         self._value(str(name), value, at.at(driver).at(str(name)), "volume attribute")
@@ -285,7 +285,7 @@ class Walker:
             why = "is put together at run time" if any(c in text for c in "{}$<>") else "is no reference of an image"
             self._take(Verdict(UNDECIDED, text, why), place, how)
             return
-        self._take(Verdict(NEEDED, text), place, how)
+        self._take(Verdict(NEEDED, text, called=True), place, how)
 
     def _container(self, container: dict[str, Any], place: Place) -> None:
         image = container.get("image")
@@ -304,46 +304,42 @@ class Walker:
                 self._node(container[key], place.at(key), False, key)
 
     def _environment(self, variables: list[Any], place: Place) -> None:
-        values: dict[str, str] = {}
-        places: dict[str, Place] = {}
-        for index, variable in enumerate(variables):
-            if isinstance(variable, dict) and isinstance(variable.get("value"), str):
-                name = str(variable.get("name") or "")
-                values[name], places[name] = variable["value"], place.item(index).at("value")
-        joined = join_named(values)
-        for name, value in values.items():
-            if name in joined:
-                self._take(joined[name], places[name], "environment, " + " with ".join(joined[name].keys))
-            else:
-                self._value(name, value, places[name], "environment")
+        values = [
+            (str(variable.get("name") or ""), variable["value"], place.item(index).at("value"))
+            for index, variable in enumerate(variables)
+            if isinstance(variable, dict) and isinstance(variable.get("value"), str)
+        ]
+        self._together(values, "environment", "")
 
     def _words(self, words: list[str], place: Place) -> None:
         """Arguments: --flag=value, --flag value, and words by themselves."""
         flag = ""
-        named: dict[str, str] = {}
-        places: dict[str, Place] = {}
+        named: list[tuple[str, str, Place]] = []
         for index, word in enumerate(words):
             name, equals, value = word.partition("=")
             at = place.item(index)
             if word.startswith("-") and equals and " " not in name:
-                named[name.lstrip("-")], places[name.lstrip("-")] = value, at
+                named.append((name.lstrip("-"), value, at))
                 flag = ""
             elif word.startswith("-") and not any(char.isspace() for char in word):
                 flag = word.lstrip("-")
             elif flag:
-                named[flag], places[flag] = word, at
+                named.append((flag, word, at))
                 flag = ""
             elif equals and "\n" not in word and name.replace("_", "").replace("-", "").replace(".", "").isalnum():
                 self._value(name, value, at, "argument")
             else:
                 self._value("", word, at, "argument")
-        joined = join_named(named)
-        for name, value in named.items():
+        self._together(named, "argument", "--")
+
+    def _together(self, values: list[tuple[str, str, Place]], how: str, mark: str) -> None:
+        """Values with names (several may have the same one), of which two may make a reference together."""
+        joined = join_named({name: value for name, value, _place in values})
+        for name, value, place in values:
             if name in joined:
-                how = "argument, " + " with ".join("--" + key for key in joined[name].keys)
-                self._take(joined[name], places[name], how)
+                self._take(joined[name], place, f"{how}, " + " with ".join(mark + key for key in joined[name].keys))
             else:
-                self._value(name, value, places[name], "argument")
+                self._value(name, value, place, how)
 
     def _value(self, name: str, value: str, place: Place, how: str) -> None:
         """A value with a name: a reference, a document in a string, a list of references, or text with some in it."""
@@ -373,7 +369,11 @@ class Walker:
             verdict = replace(verdict, called=named)
         if verdict is not None and verdict.why == NO_TAG and "/" not in value and place.around[1]:
             registry, tag = place.around
-            self._take(Verdict(NEEDED, f"{registry}/{verdict.text}:{tag}"), place, f"{how} with {registry} and {tag}")
+            self._take(
+                Verdict(NEEDED, f"{registry}/{verdict.text}:{tag}", called=True),
+                place,
+                f"{how} with {registry} and {tag}",
+            )
             return
         if verdict is not None and verdict.status == UNDECIDED and place.how and not named:
             # In a file of a ConfigMap, such as a dashboard, every other word has this shape.
@@ -424,7 +424,7 @@ class Walker:
         if section not in ("data", "stringData", "binaryData") or not isinstance(values, dict):
             return
         how = "config map" if kind == "ConfigMap" else "secret"
-        self.private = kind == "Secret"
+        self.private = self.private or kind == "Secret"
         inner = replace(place, how=place.how or how)
         encoded = section == "binaryData" or (kind == "Secret" and section == "data")
         flat = {str(key): _decoded(value) if encoded else text_of(value) for key, value in values.items()}

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -128,6 +130,27 @@ def test_charts(case: Path) -> None:
 def test_kustomizations_and_directories(case: Path) -> None:
     text = Renderer(run, kubectl=tool("kubectl")).manifests(str(case / "input"))
     compare(discover(load_documents(text)), expectation(case))
+
+
+def nodes_of(node: Any) -> list[tuple[Any, Any]]:
+    """Every place in a document, as its container and key."""
+    items = list(node.items()) if isinstance(node, dict) else list(enumerate(node)) if isinstance(node, list) else []
+    return [place for key, value in items for place in [(node, key), *nodes_of(value)]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_malformed_document_is_read_as_far_as_it_goes(seed: int) -> None:
+    """What a cluster would refuse must not end a discovery: any field may hold anything."""
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    documents = [
+        one for case in (CASES / "manifests").iterdir() for one in load_documents((case / "input.yml").read_text())
+    ]
+    junk: list[Any] = [None, True, 5, 1.5, "", "a/b:1", [], [None], {}, [[]], "{", "[1", "a: b\n c", {"enabled": False}]
+    for _ in range(100):
+        document = copy.deepcopy(draw.choice(documents))
+        container, key = draw.choice(nodes_of(document))
+        container[key] = draw.choice(junk)
+        discover([document], platforms=["linux/amd64"])
 
 
 def test_there_are_as_many_cases_as_are_asked_for() -> None:
