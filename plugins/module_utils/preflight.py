@@ -323,10 +323,13 @@ def check_capacity(
     if not found:
         return
     findings.texts.append(_shortened(found))
+    told: List[str] = []
     for question, answer in (found.get("answers") or {}).items():
         verdict = answer.get("verdict")
         thing = f"capacity, {QUESTIONS.get(question, question)}"
-        notes = "".join(f"; not modelled: {note}" for note in answer.get("not_modelled") or [])
+        fresh = [str(note) for note in answer.get("not_modelled") or [] if note not in told]
+        told += fresh
+        notes = "".join(f"; not modelled: {note}" for note in fresh)
         lost = f" without {', '.join(answer['lost'])}" if answer.get("lost") else ""
         victims = [f"{item.get('pod')} on {item.get('node')}" for item in answer.get("victims") or []]
         evicted = f" by evicting {', '.join(victims)}" if victims else ""

@@ -322,6 +322,13 @@ def test_verdicts_that_are_told(found, allow, words):
     assert findings.message().endswith("\n\ncapacity: the table")
 
 
+def test_what_is_not_modelled_is_told_once():
+    findings = Findings()
+    fits = {"verdict": "fits", "not_modelled": ["DRA"]}
+    check_capacity(findings, capacity(now=fits, autoscaled=fits), ["now"], False)
+    assert [line.count("not modelled: DRA") for line in findings.passed] == [1, 0]
+
+
 def test_of_other_questions_the_text_has_the_first_line():
     found = capacity(now="fits", autoscaled={"verdict": "fits", "message": "at the maximum: fits\n- much more"})
     found["message"] = "capacity: fits\ntable\nat the maximum: fits\n- much more"
