@@ -124,7 +124,14 @@ class Web:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if entry.get("ca_file"):
-            context.load_verify_locations(cafile=os.path.expanduser(str(entry["ca_file"])))
+            try:
+                context.load_verify_locations(cafile=os.path.expanduser(str(entry["ca_file"])))
+            except OSError as error:  # an SSLError is one too
+                raise FetchError(
+                    f"{url}: the CA certificate {entry['ca_file']} cannot be used ({error}); give a PEM file as "
+                    "ca_file of "
+                    f"{host} in bundle_registry_hosts"
+                ) from error
         opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Redirects())
         # The scheme was checked above.
         request = urllib.request.Request(  # noqa: S310

@@ -114,13 +114,14 @@ esac
 # Several keys may have signed: one that is trusted and not revoked is enough.
 awk -v base="$work/signature." '/^-----BEGIN SSH SIGNATURE-----/ { n++ } n { print > (base n) }' "$lock.sig"
 verified=
-reason="was made by a key that $signers does not trust; check who made the bundle, and add its signer only if the line was handed over apart from it"
+reason=
 for one in "$work"/signature.*; do
     [ -f "$one" ] || refuse "bundle.lock.json.sig is no SSH signature; copy the bundle again"
+    key=$(ssh-keygen -Y check-novalidate -n airgap-speech-bundle -s "$one" <"$lock" 2>/dev/null | sed -n 's/.* key /the key /p')
     if ! ssh-keygen -Y find-principals -s "$one" -f "$signers" >"$work/principals" 2>"$work/error"; then
         # Such as: the key has expired.
         why=$(grep -v '^No principal matched' "$work/error" | tr '\n' ' ')
-        [ -z "$why" ] || reason="$reason (${why% })"
+        reason="was made by ${key:-a key}, which $signers does not trust${why:+ (${why% })}; check who made the bundle, and add its signer only if the line was handed over apart from it"
         continue
     fi
     while IFS= read -r principal; do
@@ -128,7 +129,7 @@ for one in "$work"/signature.*; do
             refuse "bundle.lock.json does not match its signature ($(tr '\n' ' ' <"$work/error")); it was altered after it was signed: copy the bundle again"
         fi
         if [ -n "$revoked" ] && ! ssh-keygen -Y verify -f "$signers" -I "$principal" -n airgap-speech-bundle -s "$one" -r "$revoked" <"$lock" >/dev/null 2>&1; then
-            reason="was made by a key of $principal that $revoked revokes, or that file is damaged; do not use this bundle before somebody who is still trusted has signed it again"
+            reason="was made by ${key:-a key} of $principal, which $revoked revokes, or that file is damaged; do not use this bundle before somebody who is still trusted has signed it again"
             continue
         fi
         verified=$principal

@@ -604,10 +604,11 @@ def test_several_keys_sign_and_one_is_revoked(
     for trusted in (["--signers", str(only)], ["--fingerprint", second]):
         done = setup(bundle, *trusted, "--revoked", str(revoked), *prefix)
         assert done.returncode == 1
-        assert f"that {revoked} revokes" in done.stderr
+        assert f"was made by the key {second} of airgap-speech-bundle, which {revoked} revokes" in done.stderr
     only.write_text(only.read_text().replace(" namespaces", ' valid-before="20200101",namespaces'))
     done = setup(bundle, "--signers", str(only), *prefix)
     assert "key has expired" in done.stderr
+    assert f"was made by the key {second}, which {only} does not trust" in done.stderr
     assert "--revoked" in setup(bundle, "--help").stdout
     missing = setup(bundle, "--signers", site["signers_file"], "--revoked", "/none", *prefix)
     assert "/none is missing; give the file of the keys" in missing.stderr

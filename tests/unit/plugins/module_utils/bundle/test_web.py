@@ -152,6 +152,9 @@ def test_tls_with_a_private_ca_and_a_password(tmp_path: Path) -> None:
         url = f"https://{host}/f.bin"
         with pytest.raises(FetchError, match=r"its certificate is not trusted .*; name its CA"):
             list(Web().read(url))
+        for wrong in (tmp_path / "none", tmp_path / "f.bin"):
+            with pytest.raises(FetchError, match=f"the CA certificate {wrong} cannot be used"):
+                list(Web({host: {"ca_file": str(wrong)}}).read(url))
         known = {"ca_file": str(certificates[0])}
         with pytest.raises(FetchError, match="wants a login; give username"):
             list(Web({host: known}).read(url))
