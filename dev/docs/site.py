@@ -35,16 +35,18 @@ PARTS: list[tuple[str, list[str]]] = [
 ]
 
 
-def own_links(text: str, page: Path) -> str:
-    """Links that lead out of the site become links to the repository."""
+def own_links(text: str, page: Path, target: Path) -> str:
+    """The text of a page for its place in the site: links that lead out of the site become links to the repository."""
 
     def replaced(match: re.Match[str]) -> str:
-        address = match[1]
-        if re.match(r"[a-z]+:|#", address):
+        place, hash_, anchor = match[1].partition("#")
+        if re.match(r"[a-z]+:", place) or not place:
             return match[0]
-        target = (page.parent / address.partition("#")[0]).resolve()
-        inside = target.is_relative_to(CHECKOUT / "docs") and target.suffix == ".md"
-        return match[0] if inside else f"]({REPOSITORY}{target.relative_to(CHECKOUT)})"
+        leads_to = (page.parent / place).resolve()
+        if leads_to.is_relative_to(CHECKOUT / "docs") and leads_to.suffix == ".md":
+            staged = SOURCE / leads_to.relative_to(CHECKOUT / "docs")
+            return f"]({os.path.relpath(staged, target.parent)}{hash_}{anchor})"
+        return f"]({REPOSITORY}{leads_to.relative_to(CHECKOUT)})"
 
     return re.sub(r"\]\(([^)\s]+)\)", replaced, text)
 
@@ -54,14 +56,16 @@ def stage() -> None:
     for page in (CHECKOUT / "docs").rglob("*.md"):
         target = SOURCE / page.relative_to(CHECKOUT / "docs")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(own_links(page.read_text(), page))
+        target.write_text(own_links(page.read_text(), page, target))
     (SOURCE / "roles").mkdir()
     for readme in (CHECKOUT / "roles").glob("*/README.md"):
-        (SOURCE / "roles" / f"{readme.parent.name}.md").write_text(own_links(readme.read_text(), readme))
+        target = SOURCE / "roles" / f"{readme.parent.name}.md"
+        target.write_text(own_links(readme.read_text(), readme, target))
     shutil.copy(HERE / "conf.py", SOURCE)
+    shutil.copy(HERE / "ansible_terms.rst", SOURCE)
     named = {name for _title, names in PARTS for name in names}
     others = sorted(page.stem for page in SOURCE.glob("*.md") if page.stem not in named)
-    index = [(HERE / "index.md").read_text().replace("](../../docs/", "](")]
+    index = [own_links((HERE / "index.md").read_text(), HERE / "index.md", SOURCE / "index.md")]
     for title, names in PARTS:
         pages = []
         for name in [*names, *(others if title == "Guide" else [])]:
