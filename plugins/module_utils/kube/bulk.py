@@ -18,8 +18,9 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import HO
 from ansible_collections.airgap.speech.plugins.module_utils.kube.orders import Outcomes, Path
 from ansible_collections.airgap.speech.plugins.module_utils.kube.volumes import Undo
 
-# Pods placed while orders are tried.
-_BUDGET = 100_000
+# Pods placed while orders are tried; so many nodes that are looked at for a batch count as one pod.
+_BUDGET = 60_000
+_NODES_A_POD = 20
 _ORDERS = 12
 # Domains of a key with more values than this are looked at node by node.
 _FEW_DOMAINS = 64
@@ -225,7 +226,8 @@ def some(cluster: Cluster, batches: Sequence[Batch]) -> Tuple[Outcomes, Optional
     pods = sum(len(numbers) for _class_id, numbers in batches)
     for class_id, _numbers in batches:
         cluster.view(class_id)
-    attempts = max(1, min(_ORDERS, _BUDGET // max(1, pods)))
+    cost = max(1, pods + len(batches) * len(cluster.nodes) // _NODES_A_POD)
+    attempts = max(1, min(_ORDERS, _BUDGET // cost))
     saved = cluster.save() if attempts > 1 else None
     for attempt in reversed(range(attempts)):
         path, pending = follow(cluster, batches, Filler(cluster, attempt * 0.05, attempt))

@@ -15,7 +15,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import 
 Total = Tuple[int, int]
 
 # Nodes times batches that are looked at: a second at most.
-_BUDGET = 150_000
+_BUDGET = 300_000
 
 
 def always_fits(cluster: Cluster, totals: Sequence[Total]) -> bool:
