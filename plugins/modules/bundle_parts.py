@@ -252,7 +252,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
-            msg=f"{module.params['dest']}: {error}; make it writable and {module.params['bundle']} readable",
+            msg=f"{module.params['dest']}: {error}; make room there, make it writable and {module.params['bundle']} "
+            "readable, and run again: it goes on after the last whole part",
             exception=traceback.format_exc(),
         )
     module.exit_json(**result)

@@ -102,7 +102,7 @@ def test_what_cannot_be_signed_is_refused_first(values: dict[str, Any], tmp_path
         ({"part_size": "100K"}, "are too few"),
         ({"only": [77]}, "part 77: the bundle has"),
         ({"bundle": "/none"}, "there is no lock"),
-        ({"dest": "{tmp}/key/parts"}, "make it writable"),
+        ({"dest": "{tmp}/key/parts"}, "make room there, make it writable and"),
     ],
 )
 def test_errors(values: dict[str, Any], tmp_path: Path, changes: dict[str, Any], message: str) -> None:
