@@ -444,7 +444,7 @@ def pod_affinity(draft: Draft) -> None:
         for node in draft.some_nodes()[:2]:
             draft.run_elsewhere(node, {"app": "friend"})
     else:
-        friend = workload("Deployment", "friend", draft.rng.randint(1, 2), {"app": "friend"}, draft.other())
+        friend = workload("Deployment", draft.name("friend"), draft.rng.randint(1, 2), {"app": "friend"}, draft.other())
         (draft.after if choice == "later" else draft.before).append(friend)
 
 

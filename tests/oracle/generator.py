@@ -10,12 +10,37 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.oracle.draft import Document, Draft, new_draft
+from tests.oracle.draft import Document, Draft, new_draft, workload
 from tests.oracle.features import FEATURES, SINCE
 
 # fits(case): whether ours says that all pods of a case are placed.
 Fits = Callable[[Document], bool]
 _ATTEMPTS = 8
+# What can be asked of a second workload too, without other objects of the same name.
+_OF_ANY_POD = [
+    "init_containers",
+    "sidecars",
+    "ephemeral_storage",
+    "gpu",
+    "node_selector",
+    "node_affinity_in",
+    "node_affinity_not_in",
+    "preferred_node_affinity",
+    "taint_no_schedule",
+    "taint_prefer_no_schedule",
+    "pod_affinity",
+    "pod_anti_affinity",
+    "preferred_pod_affinity",
+    "preferred_pod_anti_affinity",
+    "namespace_selector",
+    "spread_host",
+    "spread_zone",
+    "spread_min_domains",
+    "spread_taints_policy",
+    "spread_soft",
+    "host_ports",
+    "order_of_objects",
+]
 
 
 @dataclass
@@ -30,6 +55,20 @@ class Case:
 def names_of(minor: int) -> list[str]:
     """The features that a minor has."""
     return [name for name in FEATURES if SINCE.get(name, 0) <= minor]
+
+
+def add_second(draft: Draft) -> None:
+    """Another workload with demands of its own on the same nodes; its terms and constraints speak of the main one."""
+    rng = draft.rng
+    main = draft.kind, draft.labels, draft.pod, draft.claim_templates
+    draft.kind, draft.labels, draft.claim_templates = "Deployment", {"app": rng.choice(["second", "friend"])}, []
+    draft.pod = draft.other()
+    for name in rng.sample(_OF_ANY_POD, rng.randint(1, 3)):
+        FEATURES[name](draft)
+        draft.features.add(name)
+    second = workload("Deployment", draft.name("second"), rng.randint(1, 3), draft.labels, draft.pod)
+    draft.kind, draft.labels, draft.pod, draft.claim_templates = main
+    rng.choice([draft.before, draft.after]).append(second)
 
 
 def draft_of(rng: random.Random, minor: int, focus: str) -> Draft:

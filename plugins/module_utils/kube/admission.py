@@ -11,7 +11,12 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
 from ansible_collections.airgap.speech.plugins.module_utils.kube import versions
 from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import Quantity
-from ansible_collections.airgap.speech.plugins.module_utils.kube.resources import PodResources, ResourceList, check
+from ansible_collections.airgap.speech.plugins.module_utils.kube.resources import (
+    PodResources,
+    ResourceList,
+    check,
+    check_pod_level,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import SpecError
 
 Document = Mapping[str, Any]
@@ -67,11 +72,14 @@ class Admission:
         errors = [error for limits in items for limit in limits for error in _violations(resources, limit)]
         if errors:
             return errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
-        for container in resources.containers if items else ():
-            try:
+        if not items:
+            return ""
+        try:
+            for container in resources.containers:
                 check(container.requests, container.limits, thing, container.at)
-            except SpecError as error:
-                return f"after the defaults of its LimitRange: {str(error)[len(thing) + 2 :]}"
+            check_pod_level(resources, thing, "spec.resources")
+        except SpecError as error:
+            return f"after the defaults of its LimitRange: {str(error)[len(thing) + 2 :]}"
         return ""
 
 

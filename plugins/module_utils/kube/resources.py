@@ -162,24 +162,31 @@ def _read_pod_level(result: PodResources, spec: Mapping[str, Any], thing: str, a
         for name, amount in limits.items():
             requests.setdefault(name, amount)
     check(requests, limits, thing, at)
-    for name, amount in requests.items():
+    result.requests, result.limits = requests, limits
+    check_pod_level(result, thing, at)
+
+
+def check_pod_level(resources: PodResources, thing: str, at: str) -> None:
+    """Refuse a pod that asks for less itself than its containers do."""
+    together = PodResources(resources.containers)
+    asked, allowed = together.total_requests(), together.total_limits()
+    for name, amount in resources.requests.items():
         if asked.get(name, quantities.ZERO) > amount:
             raise SpecError(
                 f"{thing}: {at}.requests.{name}: must be greater than or equal to aggregate container requests of"
                 f" {asked[name]}"
             )
-    for name, amount in limits.items():
+    for name, amount in resources.limits.items():
         if quantities.is_huge_page(name) and allowed.get(name, quantities.ZERO) > amount:
             raise SpecError(
                 f"{thing}: {at}.limits.{name}: must be greater than or equal to aggregate container limits of"
                 f" {allowed[name]}"
             )
-        for container in result.containers:
+        for container in resources.containers:
             if not container.init and container.limits.get(name, quantities.ZERO) > amount:
                 raise SpecError(
                     f"{thing}: {container.at}.limits.{name}: must be less than or equal to pod limits of {amount}"
                 )
-    result.requests, result.limits = requests, limits
 
 
 def check(requests: ResourceList, limits: ResourceList, thing: str, at: str) -> None:
