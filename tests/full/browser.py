@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-site, screenshot = Path(sys.argv[1]), Path(sys.argv[2])
+site, screenshot = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
 requests: list[str] = []
 errors: list[str] = []
 with sync_playwright() as playwright:
