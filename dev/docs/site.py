@@ -24,10 +24,8 @@ BIN = Path(sys.executable).parent
 # The order of the navigation. A page of docs/ that is not named here comes last in the first part.
 PARTS: list[tuple[str, list[str]]] = [
     ("Guide", ["quick_start", "inventory", "site_needs", "operations", "troubleshooting", "security", "architecture"]),
-    (
-        "How it works",
-        ["discovery", "bundle", "parts", "mirror", "capacity", "sizing", "measured", "versions", "contributing"],
-    ),
+    ("How it works", ["discovery", "bundle", "parts", "mirror", "capacity", "sizing", "measured"]),
+    ("Developers", ["contributing", "versions"]),
     ("Platforms", ["platforms/*"]),
     ("Roles", ["roles/*"]),
     ("Reference", ["collections/index"]),
