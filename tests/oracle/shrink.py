@@ -19,6 +19,7 @@ _KEPT = {
     "kind",
     "metadata",
     "name",
+    "namespace",
     "spec",
     "containers",
     "image",

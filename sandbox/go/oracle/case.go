@@ -155,7 +155,7 @@ func readWorld(asked question) (*world, error) {
 	namespaces := map[string]bool{}
 	needed := []string{asked.Namespace}
 	for _, data := range asked.Cluster {
-		object, err := decode(data, asked.Namespace)
+		object, err := decode(data, v1.NamespaceDefault)
 		if err != nil {
 			return nil, err
 		}
