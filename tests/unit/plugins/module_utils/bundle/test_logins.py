@@ -83,7 +83,8 @@ AUTHS = {
 )
 def test_what_docker_login_left(tmp_path: Path, host: str, expected: Optional[tuple[str, str]]) -> None:
     found = logins(tmp_path, {"auths": AUTHS}).of(host)
-    assert (found.username, found.password) if found else expected == None
+    login = (found.username, found.password) if found else None
+    assert login == expected
     assert "a:b" not in repr(found)
 
 
