@@ -22,7 +22,7 @@ from typing import Any
 from sandbox.build import Builder, tool_dir
 from sandbox.run import Steps
 from tests.oracle import ask, quantities
-from tests.oracle.generator import make
+from tests.oracle.generator import make, make_evicting
 from tests.oracle.shrink import shrink
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -154,6 +154,23 @@ def write_disagreements(records: list[dict[str, Any]], minor: int, path: Path, e
     return listed
 
 
+def _one_eviction(task: tuple[int, int, int]) -> tuple[int, bool, str | None]:
+    seed, number, minor = task
+    if _oracle is None:
+        raise ask.OracleError("this process has no oracle")
+    answer = ask.check(make_evicting(seed, number, minor), _oracle, evict=True)
+    return number, any(run.get("evicted") for run in answer.oracle.get("runs") or []), answer.kind
+
+
+def measure_evictions(path: Path, minor: int, seed: int, cases: int, jobs: int) -> dict[str, Any]:
+    """The question `evict` beside the real preemption; the cases on which they disagree by their numbers."""
+    tasks = [(seed, number, minor) for number in range(cases)]
+    with multiprocessing.Pool(jobs, _begin, (path,)) as pool:
+        records = pool.map(_one_eviction, tasks, chunksize=4)
+    kinds = {kind: sorted(number for number, _evicted, found in records if found == kind) for kind in KINDS}
+    return {"cases": cases, "evicting": sum(evicted for _number, evicted, _kind in records), **kinds}
+
+
 def read_quantities(path: Path, seed: int, count: int) -> list[dict[str, str]]:
     oracle = ask.Oracle(path, "quantities")
     try:
@@ -168,6 +185,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10_000, help="for the newest minor")
     parser.add_argument("--oldest-cases", type=int, default=3_000, help="for the oldest minor")
     parser.add_argument("--quantities", type=int, default=100_000)
+    parser.add_argument("--evictions", type=int, default=500, help="cases in which pods may be evicted")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--shrink", type=int, default=3, help="so many disagreements of each kind are made small")
     options = parser.parse_args()
@@ -195,6 +213,12 @@ def main() -> int:
         for name, kind in names.items():
             if found[name] > MOST[kind] * cases:
                 failed.append(f"1.{minor}: {name}: {found[name]} of {cases}, at most {MOST[kind]:.1%}")
+    if options.evictions:
+        found = measure_evictions(program(ask.NEWEST), ask.NEWEST, seed, options.evictions, options.jobs)
+        result["evictions"] = found
+        print(f"evictions: {json.dumps(found)}")
+        if found[ask.FALSE_FIT] or found[ask.CRASH]:
+            failed.append(f"evictions: false fits {found[ask.FALSE_FIT]}, crashes {found[ask.CRASH]}")
     if options.quantities:
         different = read_quantities(program(ask.NEWEST), seed, options.quantities)
         result["quantities"] = {"texts": options.quantities, "differences": len(different), "first": different[:20]}

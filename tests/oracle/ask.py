@@ -106,6 +106,19 @@ def judge(case: Document) -> Ours:
     return Ours(found["verdict"], [item["message"] for item in found["shortfalls"]], list(found["not_modelled"]))
 
 
+def judge_eviction(case: Document) -> Ours:
+    """Our verdict on a case in which pods of lower priority may be evicted."""
+    try:
+        found = capacity.judge(
+            case["cluster"], case["manifest"], case["namespace"], case["minor"], brief=True, questions=["evict"]
+        )
+    except ValueError as error:
+        return Ours(DOES_NOT_FIT, [str(error)], error=str(error))
+    except Exception as error:
+        return Ours("", error=f"{type(error).__name__}: {error}")
+    return Ours(found["answers"]["evict"]["verdict"])
+
+
 def fits(case: Document) -> bool:
     return judge(case).verdict == FITS
 
@@ -131,10 +144,10 @@ def compare(ours: Ours, reply: Any) -> Answer:
     return answer
 
 
-def check(case: Document, oracle: Oracle) -> Answer:
+def check(case: Document, oracle: Oracle, evict: bool = False) -> Answer:
     """Put a case to both."""
-    oracle.send(question_of(case))
-    ours = judge(case)
+    oracle.send(question_of(case) | ({"preemption": True} if evict else {}))
+    ours = judge_eviction(case) if evict else judge(case)
     return compare(ours, oracle.receive())
 
 

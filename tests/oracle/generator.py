@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.oracle.draft import Document, Draft, new_draft, workload
+from tests.oracle.draft import Document, Draft, mebibytes, milli_cpu, new_draft, workload
 from tests.oracle.features import FEATURES, SINCE
 
 # fits(case): whether ours says that all pods of a case are placed.
@@ -41,6 +41,8 @@ _OF_ANY_POD = [
     "host_ports",
     "order_of_objects",
 ]
+# Other priorities, pods that no scheduler places, and pods that admission refuses say nothing about eviction.
+_NOT_WITH_EVICTION = {"priority_class", "node_name", "resource_quota", "limit_range_bounds"}
 
 
 @dataclass
@@ -117,3 +119,28 @@ def grown(draft: Draft, wanted: bool, fits: Fits) -> tuple[int, bool, bool]:
         else:
             high = middle
     return (low, True, True) if wanted else (high, False, True)
+
+
+def make_evicting(seed: int, number: int, minor: int) -> Document:
+    """A case in which pods of lower, equal and higher priority than the main workload's fill the nodes."""
+    rng = random.Random(f"evict/{seed}/{number}")  # noqa: S311 - a case, not a secret
+    draft = draft_of(rng, minor, rng.choice([name for name in names_of(minor) if name not in _NOT_WITH_EVICTION]))
+    draft.cluster.append(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": "urgent"},
+            "value": 1000,
+        }
+    )
+    draft.pod["priorityClassName"] = "urgent"
+    for node in draft.nodes:
+        for _ in range(rng.randint(0, 3)):
+            spec = draft.other()
+            asked = spec["containers"][0]["resources"]["requests"]
+            asked["cpu"] = f"{milli_cpu(node) // rng.randint(2, 4)}m"
+            asked["memory"] = f"{mebibytes(node) // rng.randint(2, 4)}Mi"
+            pod = draft.run_elsewhere(node, spec=spec)
+            pod["spec"]["priority"] = rng.choice([0, 0, 10, 1000, 2000])
+            pod["status"]["startTime"] = f"2026-01-01T00:00:{rng.randint(0, 59):02d}Z"
+    return copy.deepcopy(draft.case(rng.randint(1, 4), f"evict/{seed}/{number}"))

@@ -20,6 +20,7 @@ from tests.oracle.generator import make, names_of
 CASES = Path(__file__).resolve().parents[2] / "oracle" / "cases"
 SAVED = sorted(CASES.glob("*.json"))
 FRESH_CASES = 300
+FRESH_EVICTIONS = 40
 FRESH_QUANTITIES = 5_000
 
 
@@ -58,6 +59,13 @@ def test_fresh_cases(program: Path, tmp_path: Path) -> None:
     assert found[ask.FALSE_REFUSAL] <= 3, f"seed {seed}: {found}"
     assert found[ask.NEEDLESS_DOUBT] <= 15, f"seed {seed}: {found}"
     assert {name for record in records for name in record["features"]} >= set(names_of(ask.NEWEST))
+
+
+def test_fresh_evictions(program: Path) -> None:
+    seed = random.SystemRandom().randrange(10**9)
+    found = capacity_oracle.measure_evictions(program, ask.NEWEST, seed, FRESH_EVICTIONS, jobs=2)
+    assert found["evicting"], f"seed {seed}: {found}"
+    assert (found[ask.FALSE_FIT], found[ask.CRASH]) == ([], []), f"seed {seed}: {found}"
 
 
 def test_fresh_quantities(program: Path) -> None:
