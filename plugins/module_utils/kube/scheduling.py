@@ -391,10 +391,17 @@ class Simulation:
 
     def _place_by(self, evict: Evict) -> Tuple[str, int, bool]:
         path: Path = []
-        for number, class_id in enumerate(self._queue):
-            index = evict(class_id, self._owners[number].title)
-            if index is not None:
-                path.append((number, index))
+        waiting, moved = list(range(len(self._queue))), True
+        while waiting and moved:
+            # Pods that others of the queue can let in are tried again, and may evict then.
+            pending = []
+            for number in waiting:
+                index = evict(self._queue[number], self._owners[number].title)
+                if index is None:
+                    pending.append(number)
+                else:
+                    path.append((number, index))
+            waiting, moved = pending, len(pending) < len(waiting)
         self._finish(path, True)
         return DOES_NOT_FIT if len(self.shortfalls) else FITS, 1, False
 

@@ -135,6 +135,15 @@ def test_a_budget_is_broken_last(allowed, victim):
     assert [item["pod"] for item in found["victims"]] == [victim]
 
 
+def test_pods_that_wait_for_others_evict_once_these_are_placed():
+    term = {"topologyKey": "kubernetes.io/os", "labelSelector": {"matchLabels": {"app": "friend"}}}
+    near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    cluster = [TWO, GOLD, running("low", "worker-1", "4", priority=10)]
+    urgent = deployment("urgent", 2, "3", priorityClassName="gold", affinity=near)
+    found = ask(cluster, [urgent, deployment("friend")], "evict")
+    assert (found["verdict"], [item["pod"] for item in found["victims"]]) == ("fits", ["other/low"])
+
+
 def test_nobody_is_evicted_where_there_is_room():
     cluster = [TWO, GOLD, running("low", "worker-1", "4", priority=10)]
     assert ask(cluster, [deployment(cpu="2", priorityClassName="gold")], "evict")["victims"] == []
