@@ -81,6 +81,8 @@ def measure(path: Path, minor: int, seed: int, cases: int, jobs: int) -> list[di
     with multiprocessing.Pool(jobs, _begin, (path,)) as pool:
         for record in pool.imap_unordered(_one, tasks, chunksize=4):
             records.append(record)
+            if record["kind"]:
+                print(f"1.{minor}: case {record['number']}: {record['kind']}", file=sys.stderr, flush=True)
             if len(records) % max(1, cases // 20) == 0:
                 found = Counter(item["kind"] for item in records if item["kind"])
                 seconds = time.monotonic() - began

@@ -23,6 +23,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     label_selector,
     mapping,
     sequence,
+    string_map,
 )
 
 _DAEMON_TOLERATIONS = (
@@ -454,4 +455,8 @@ def _own_selector(
         own += label_selector(spec.get("selector"), thing, "spec.selector").requirements
         if kind == "Deployment":
             own += (Requirement("pod-template-hash", "In", (_REVISION,)),)
+    elif kind == "ReplicationController":
+        spec = mapping(document.get("spec"), thing, "spec")
+        chosen = string_map(spec.get("selector"), thing, "spec.selector") or labels
+        own += tuple(Requirement(key, "In", (text,)) for key, text in sorted(chosen.items()))
     return Selector(own) if own else NOTHING

@@ -27,6 +27,8 @@ import (
 
 // What differs between the minors is in this file and in minor_oldest.go.
 
+const resync = 0
+
 var timeout = framework.EventUnschedulableTimeout
 
 type randomTie struct{ seed string }

@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
@@ -26,7 +27,10 @@ import (
 
 // What differs between the minors is in this file and in minor_newest.go.
 
-var timeout = queue.UnschedulableTimeout
+// Without a resync, its informers wait for a channel from outside the bubble, and the bubble's clock stands still.
+const resync = 10_000 * time.Hour
+
+var timeout = framework.UnschedulableTimeout
 
 type randomTie struct{ seed string }
 

@@ -89,7 +89,7 @@ func (w *world) schedule(t *testing.T, seed string) outcome {
 		client := fake.NewSimpleClientset(w.lasting()...)
 		r := &run{world: w, client: client, version: newVersions(client), ctx: ctx, begun: time.Now(), messages: map[string]string{}}
 		r.react()
-		factory := informers.NewSharedInformerFactory(client, 0)
+		factory := informers.NewSharedInformerFactory(client, resync)
 		stopScheduler, err := r.start(factory, seed)
 		if err != nil {
 			panic(err) // nothing of a case bears on this
