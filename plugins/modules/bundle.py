@@ -571,12 +571,6 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import La
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError
 
-DOCKER_ERROR = None
-try:
-    import docker  # noqa: F401
-except ImportError:
-    DOCKER_ERROR = traceback.format_exc()
-
 # Warnings about places that may name an image; the result has all of them.
 SHOWN = 10
 EXPECTED = (
@@ -617,7 +611,7 @@ def engine_factory(module):
     opened = []
 
     def connect():
-        if DOCKER_ERROR is not None:
+        if engine.docker is None:
             raise making.MakerError(missing_required_lib("docker", reason="to build or export images"))
         if not opened:
             opened.append(engine.connect(module.params["docker_host"] or ""))

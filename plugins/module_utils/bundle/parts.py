@@ -218,7 +218,7 @@ class Shelf:
     def wanted(self, path: str, start: int = 0) -> tuple[str, ...]:
         """The files of the parts to bring before a file of the bundle is whole from byte I(start) on, in order."""
         needed = [piece for piece in self.pieces.get(path, ()) if piece.start + piece.size > start]
-        absent = [piece for piece in needed if not any(n in self.present for n, _ in piece.places)]
+        absent = [piece for piece in needed if not any(place[0] in self.present for place in piece.places)]
         return tuple(part_name(piece.places[0][0]) for piece in absent)
 
     def labels(self, path: str) -> str:
