@@ -130,7 +130,7 @@ def test_releases_of_an_inventory_with_a_bundle(plan: Plan, tmp_path: Path) -> N
             "name": "one",
             "namespace": "n1",
             "concurrent_calls": 4,
-            "values": {"stt": {"replicas": 2}},
+            "values": {"stt": {"replicas": 3}},
         },
         {"platform": "open_speech", "name": "two", "namespace": "n2"},
     ]
@@ -140,9 +140,9 @@ def test_releases_of_an_inventory_with_a_bundle(plan: Plan, tmp_path: Path) -> N
     assert rc == 0, said
     assert [item["sizes"] for item in made["releases"]] == [{"concurrent_calls": 4}, {}]
     settings = {item["path"]: item for item in made["releases"][0]["settings"]}
-    assert settings["stt.replicas"]["overridden"] == 2
+    assert (settings["stt.replicas"]["value"], settings["stt.replicas"]["overridden"]) == (2, 3)
     placed = [title for titles in made["capacity"]["placements"].values() for title in titles]
-    assert placed.count("Deployment n1/one-stt") == 2
+    assert placed.count("Deployment n1/one-stt") == 3
     assert placed.count("Deployment n2/two-stt") == 1
     assert {place["name"]: place["bytes"] for place in made["disk"]} == {
         "registry": 21 * 2**30,

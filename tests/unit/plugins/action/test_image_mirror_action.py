@@ -63,14 +63,15 @@ def test_progress_comes_while_it_runs(plain_registry_server: RegistryServer, tmp
     size = sum(found.size for found in layout.walk(digest))
     image = {"reference": "q.io/a/b:1", "digest": digest, "size": size, "platforms": [], "reasons": [REASON]}
     write_lock(bundle, layout, images=[image])
-    with FaultProxy(plain_registry_server.port, rate=3 * MIB) as proxy:
+    with FaultProxy(plain_registry_server.port, rate=2 * MIB) as proxy:
         values = {"bundle": str(bundle), "registry": f"localhost:{proxy.port}", "plain_http": True}
         lines = playbook(tmp_path, "image_mirror", values)
     shown = [(when, line) for when, line in lines if line.startswith("mirror: ")]
     ended = next(when for when, line in lines if line.startswith("changed: "))
-    assert len(shown) >= 2
+    assert shown
     assert all(" of 24.0 MiB, " in line and "/s, " in line for _when, line in shown)
-    assert shown[0][0] + 1 < shown[-1][0] < ended, "they came while it ran"
+    # The engine tells of every 16 MiB, so four seconds lie between the first line and the end.
+    assert shown[0][0] + 1 < ended, "they came while it ran"
     source = {"registry": plain_registry_server.endpoint, "plain_http": True}
     copied = playbook(
         tmp_path,
