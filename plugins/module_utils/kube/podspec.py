@@ -123,6 +123,7 @@ def read_pod(
         priority, priority_class = int(spec.get("priority") or 0), str(spec.get("priorityClassName") or "")
     else:
         priority, priority_class = admission.priority(spec, thing, where)
+        _check_claims(spec, thing, where)
     runtime = runtime_of(admission, spec, node_selector)
     node_selector.update(runtime.node_selector)
     accepted += tolerations(runtime.tolerations, thing, f"RuntimeClass {spec.get('runtimeClassName')} tolerations")
@@ -272,6 +273,13 @@ def _claims(spec: Mapping[str, Any]) -> Tuple[str, ...]:
         if claim:
             names.append(str(claim))
     return tuple(names)
+
+
+def _check_claims(spec: Mapping[str, Any], thing: str, where: str) -> None:
+    for index, volume in enumerate(spec.get("volumes") or []):
+        claim = volume.get("persistentVolumeClaim")
+        if claim is not None and not claim.get("claimName"):
+            raise SpecError(f"{thing}: {where}.volumes[{index}].persistentVolumeClaim.claimName: Required value")
 
 
 def _unknowns(spec: Mapping[str, Any]) -> List[str]:

@@ -95,6 +95,11 @@ def test_limit_ranges_and_runtime_classes_are_applied():
         ),
         ({"containers": [container({"cpu": 2}, {"cpu": 1})]}, SpecError, "must be less than or equal to cpu limit"),
         ({"containers": []}, SpecError, "spec.containers: Required value"),
+        (
+            {"containers": [container()], "volumes": [{"name": "models", "persistentVolumeClaim": {}}]},
+            SpecError,
+            "spec.volumes[0].persistentVolumeClaim.claimName: Required value",
+        ),
         ({"containers": [container()], "priorityClassName": "gold"}, SpecError, "no PriorityClass with name gold"),
         (
             {
