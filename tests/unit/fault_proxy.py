@@ -61,7 +61,8 @@ class FaultProxy:
                 to.sendall(data)
         for one in (origin, to):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)  # wakes the thread of the other way
+            one.close()  # only this makes the peer's sending fail, rather than wait
 
     def _wait(self, count: int) -> None:
         if not self._rate:
