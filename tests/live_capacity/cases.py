@@ -172,7 +172,9 @@ def limit_ranges(seed: int, namespaces: list[str], each: int) -> list[Case]:
             limits.append({"type": "Pod", "max": {"cpu": "3", "memory": "3Gi"}, "min": {"cpu": "60m"}})
         objects = [limit_range("limits", namespace, *limits)]
         if number % 3 == 2:
-            second = {"type": "Container", "default": {"cpu": "300m"}, "defaultRequest": {"memory": "48Mi"}}
+            # Of two ranges that default the same resource, either may win (the API server's order is not fixed).
+            storage = {"default": {"ephemeral-storage": "300Mi"}, "defaultRequest": {"ephemeral-storage": "48Mi"}}
+            second = {"type": "Container", **storage}
             objects.append(limit_range("more", namespace, second))
         for index in range(each):
             item = random_pod(draw, f"pod-{index}", namespace)
