@@ -120,6 +120,7 @@ test-matrix: venv ## units, sanity and a small playbook on each ansible-core tha
 
 .PHONY: test-way
 test-way: venv ## the whole way on the sandbox (molecule's default scenario)
+	$(bin)/molecule reset
 	$(bin)/molecule test; status=$$?; cat build/way/integration.txt 2>/dev/null; exit $$status
 
 .PHONY: bench-bundle
