@@ -123,6 +123,13 @@ test-way: venv ## the whole way on the sandbox (molecule's default scenario)
 	$(bin)/molecule reset
 	$(bin)/molecule test; status=$$?; cat build/way/integration.txt 2>/dev/null; exit $$status
 
+.PHONY: test-node-runtime
+test-node-runtime: venv ## the role node_runtime on the sandbox (molecule's scenario of that name)
+	@$(SANDBOX) build
+	$(bin)/molecule reset -s node_runtime
+	NAME=$(NAME) SUBNET=$(SUBNET) $(bin)/molecule test -s node_runtime; status=$$?; \
+		cat build/node_runtime/verify.txt 2>/dev/null; exit $$status
+
 .PHONY: bench-bundle
 bench-bundle: venv ## a bundle written and verified, beside disk and sha256 (build/bench/bundle.json); ARGS="--rounds 1"
 	$(bin)/python -m dev.bench_bundle $(ARGS)
