@@ -30,7 +30,7 @@ HOME_INSIDE = "/home/ops"
 # How many changes a step made, as it says itself: the play recap, or the last line of the sandbox and of setup.sh.
 CHANGES = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)|: (\d+) changes$|^controller: (changed)", re.M)
 
-# Prints the lines of a file as they are added, until its input ends (a container's processes outlive `docker exec`).
+# Prints the lines of a file as they are added, until its input ends.
 FOLLOW = ': > "$1"; tail -n 0 -F "$1" 2>/dev/null & cat >/dev/null; kill $!'
 
 READ_MANY = """
@@ -115,21 +115,17 @@ class Journey:
         argv = self.inside_argv(f"{BUNDLE_INSIDE}/setup.sh", *(arguments or signers))
         return self._walk("setup", argv)
 
-    def playbook(self, playbook: str, *arguments: str, name: str = "", follow: Sequence[str] = ()) -> Step:
+    def playbook(self, playbook: str, *arguments: str, name: str = "") -> Step:
         """Inside: one of our playbooks, by its FQCN."""
         argv = [f"{HOME_INSIDE}/.airgap/bin/ansible-playbook", playbook, "-i", f"{HOME_INSIDE}/inventory", *arguments]
-        return self._walk(name or playbook.rsplit(".", 1)[-1], self.inside_argv(*argv), follow)
+        return self._walk(name or playbook.rsplit(".", 1)[-1], self.inside_argv(*argv))
 
     def predict(self, *arguments: str) -> Step:
         """What site.yml would do."""
         return self.playbook("airgap.speech.site", "--check", "--diff", *arguments, name="predict")
 
     def site(self, *arguments: str) -> Step:
-        progress = f"{HOME_INSIDE}/.airgap/mirror-progress"
-        argv = ["-e", json.dumps({"image_mirror_progress_file": progress}), *arguments]
-        return self.playbook(
-            "airgap.speech.site", *argv, follow=self.inside_argv("sh", "-c", FOLLOW, "follow", progress)
-        )
+        return self.playbook("airgap.speech.site", *arguments)
 
     def read(self, path: str) -> str:
         """The text of a file on the bastion."""
