@@ -264,8 +264,8 @@ def amd(site: Site) -> dict[str, Any]:
     if site.driver_mode != HOST:
         if not site.driver_repository or not site.registry:
             raise ValuesError(
-                "gpu_operator: AMD's driver image is the site's own, and gpu_operator_driver_repository or the registry "
-                "is empty; give its upstream name without a tag, or driver mode host for the kernel's own driver"
+                "gpu_operator: AMD's driver image is the site's own, and gpu_operator_driver_repository or the "
+                "registry is empty; give its upstream name without a tag, or driver mode host for the kernel's own"
             )
         driver["image"] = inside(site.driver_repository, site.registry)
         if site.driver_version:
