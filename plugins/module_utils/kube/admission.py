@@ -82,6 +82,29 @@ class Admission:
             return f"after the defaults of its LimitRange: {str(error)[len(thing) + 2 :]}"
         return ""
 
+    def contending(self, resources: PodResources, namespace: str) -> List[str]:
+        """Which defaults the containers get depends on the order in which the API server reads its limit ranges.
+
+        What of it bears on these containers, in words; to be asked before :meth:`limit`.
+        """
+        documents = self.limit_ranges.get(namespace, ())
+        if len(documents) < 2:
+            return []
+        found: Dict[Tuple[str, str], Dict[int, List[str]]] = {}
+        for document in documents:
+            name = str((document.get("metadata") or {}).get("name") or "")
+            most, asked = _defaults(_read_limits(document))
+            for kind, amounts in (("limit", most), ("request", asked)):
+                for resource, amount in amounts.items():
+                    found.setdefault((kind, resource), {}).setdefault(amount.nanos, []).append(name)
+        notes = []
+        for (kind, resource), given in found.items():
+            lists = [item.limits if kind == "limit" else item.requests for item in resources.containers]
+            if len(given) > 1 and any(resource not in amounts for amounts in lists):
+                names = " and ".join(sorted(name for group in given.values() for name in group))
+                notes.append(f"LimitRanges {names}: each has a default {kind} of {resource}, and either may win")
+        return notes
+
 
 def admission_from(documents: Iterable[Document], version: Optional[versions.Version] = None) -> Admission:
     """Collect priority classes, runtime classes and limit ranges from objects of any source."""
@@ -148,13 +171,19 @@ def _read_limits(document: Document) -> List[_Limit]:
     return result
 
 
-def _apply_defaults(resources: PodResources, limits: List[_Limit]) -> None:
+def _defaults(limits: List[_Limit]) -> Tuple[ResourceList, ResourceList]:
+    """The limits and the requests that a limit range gives to containers."""
     most: ResourceList = {}
     asked: ResourceList = {}
     for limit in limits:
         if limit.kind == "Container":
             most.update(limit.default)
             asked.update(limit.default_request)
+    return most, asked
+
+
+def _apply_defaults(resources: PodResources, limits: List[_Limit]) -> None:
+    most, asked = _defaults(limits)
     for container in resources.containers:
         container.limits.update({name: amount for name, amount in most.items() if name not in container.limits})
         container.requests.update({name: amount for name, amount in asked.items() if name not in container.requests})

@@ -8,11 +8,11 @@ from __future__ import annotations
 import marshal
 import sys
 from dataclasses import dataclass, replace
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
 from ansible_collections.airgap.speech.plugins.module_utils.kube.admission import Admission, runtime_of
-from ansible_collections.airgap.speech.plugins.module_utils.kube.quota import Charge, charge_of
+from ansible_collections.airgap.speech.plugins.module_utils.kube.quota import COUNT, Charge, charge_of
 from ansible_collections.airgap.speech.plugins.module_utils.kube.resources import read_resources
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import (
     NOTHING,
@@ -36,8 +36,9 @@ HostPort = Tuple[str, str, int]
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, never listened on
 
 _DEFAULT_SCHEDULER = "default-scheduler"
-# Added to every pod by admission; they say nothing about where a pod may be placed first.
+# Taints that admission lets every pod stand for five minutes, where it says nothing of its own about them.
 _ADMISSION_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_NO_EXECUTE = "NoExecute"
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def read_pod(
     node_selector.update(runtime.node_selector)
     accepted += tolerations(runtime.tolerations, thing, f"RuntimeClass {spec.get('runtimeClassName')} tolerations")
     resources = read_resources({**spec, "overhead": runtime.overhead}, thing, where, admission.version.pod_resources)
+    notes = ([runtime.note] if runtime.note else []) + _unknowns(spec) + admission.contending(resources, namespace)
     refused = runtime.refused or admission.limit(resources, namespace, thing)
     affinity = mapping(spec.get("affinity"), thing, f"{where}.affinity")
     required_terms, preferred = _node_affinity(affinity, thing, f"{where}.affinity.nodeAffinity")
@@ -144,11 +146,7 @@ def read_pod(
         node_selector=tuple(sorted(node_selector.items())),
         node_terms=required_terms,
         preferred_nodes=preferred,
-        tolerations=tuple(
-            item
-            for item in accepted
-            if not (item.key in _ADMISSION_TOLERATIONS and item.operator == "Exists" and item.effect == "NoExecute")
-        ),
+        tolerations=_with_automatic(accepted),
         host_ports=_host_ports(spec, thing, where),
         affinity=near,
         anti_affinity=away,
@@ -168,8 +166,16 @@ def read_pod(
         priority=priority,
         preempts=str(spec.get("preemptionPolicy") or admission.preemption.get(priority_class)) != "Never",
     )
-    notes = ([runtime.note] if runtime.note else []) + _unknowns(spec)
     return PodRead(pod, charge_of(resources, spec, priority_class), refused, notes)
+
+
+def _with_automatic(accepted: Sequence[Toleration]) -> Tuple[Toleration, ...]:
+    """Tolerations with those that admission adds (DefaultTolerationSeconds), each once and in one order."""
+    found = set(accepted)
+    for key in _ADMISSION_TOLERATIONS:
+        if not any(item.key in (key, "") and item.effect in (_NO_EXECUTE, "") for item in accepted):
+            found.add(Toleration(key, "Exists", "", _NO_EXECUTE))
+    return tuple(sorted(found, key=lambda item: (item.key, item.operator, item.value, item.effect)))
 
 
 def _node_affinity(
@@ -319,13 +325,7 @@ class ExistingReader:
             return None
         namespace, name = str(metadata.get("namespace") or "default"), str(metadata.get("name") or "")
         labels = metadata.get("labels") or {}
-        essence = _essence(spec, status)
-        key = marshal.dumps((namespace, sorted(labels.items()), essence), 2)
-        known = self._known.get(key)
-        if known is None:
-            read = self._read_pod(essence, namespace, labels, f"Pod {namespace}/{name}")
-            known = self._known[key] = (read.pod, read.charge)
-        pod, charge = known
+        pod, charge = self._read(spec, status, namespace, labels, f"Pod {namespace}/{name}")
         claims = _claims(spec) + tuple(
             f"{name}-{volume.get('name')}" for volume in spec.get("volumes") or [] if volume.get("ephemeral")
         )
@@ -350,6 +350,33 @@ class ExistingReader:
             charge,
             nominated=not spec.get("nodeName"),
         )
+
+    def charge(self, document: Mapping[str, Any]) -> Charge:
+        """What a pod counts for in quotas, wherever it is. Of one that has ended, only that it is there."""
+        metadata = document.get("metadata") or {}
+        spec, status = document.get("spec") or {}, document.get("status") or {}
+        namespace = str(metadata.get("namespace") or "default")
+        thing = f"Pod {namespace}/{metadata.get('name') or ''}"
+        _pod, charge = self._read(spec, status, namespace, metadata.get("labels") or {}, thing)
+        if status.get("phase") in ("Succeeded", "Failed"):
+            return replace(charge, used=tuple(item for item in charge.used if item[0] == COUNT))
+        return charge
+
+    def _read(
+        self,
+        spec: Mapping[str, Any],
+        status: Mapping[str, Any],
+        namespace: str,
+        labels: Mapping[str, str],
+        thing: str,
+    ) -> Tuple[Pod, Charge]:
+        essence = _essence(spec, status)
+        key = marshal.dumps((namespace, sorted(labels.items()), essence), 2)
+        known = self._known.get(key)
+        if known is None:
+            read = self._read_pod(essence, namespace, labels, thing)
+            known = self._known[key] = (read.pod, read.charge)
+        return known
 
     def _read_pod(self, essence: Dict[str, Any], namespace: str, labels: Mapping[str, str], thing: str) -> PodRead:
         try:

@@ -94,10 +94,11 @@ class Problem:
         self.quotas, quota_notes = self._read_quotas()
         self.notes += quota_notes
         self.notes += self._devices() + snapshot.notes
-        strangers = [name for name in snapshot.pending if not self._of_manifest(name)]
+        strangers = [name for name in snapshot.pending if not self._of_manifest(*name)]
         if strangers:
+            first = "/".join(strangers[0])
             self.notes.append(
-                f"{len(strangers)} pod(s) of others wait for a node and may take the room, such as {strangers[0]}"
+                f"{len(strangers)} pod(s) of others wait for a node and may take the room, such as {first}"
             )
 
     def _devices(self) -> List[str]:
@@ -111,8 +112,8 @@ class Problem:
                 notes.append(f"DeviceClass {name}: devices that it gives for an extended resource (DRA)")
         return notes
 
-    def _of_manifest(self, name: str) -> bool:
-        return any(name.startswith(f"{item.namespace}/{item.name}") for item in self.manifest.workloads)
+    def _of_manifest(self, namespace: str, name: str) -> bool:
+        return any(item.namespace == namespace and name.startswith(item.name) for item in self.manifest.workloads)
 
     def _read_claims(self) -> List[str]:
         """Read the claims that pods mount; what of them is not known comes back as notes."""
@@ -152,6 +153,13 @@ class Problem:
                     quotas.count(item.pod.namespace, item.charge)
                 else:
                     quotas.release(item.pod.namespace, item.charge)
+        for (namespace, name), charge in self.snapshot.pending.items():
+            if self._of_manifest(namespace, name):
+                quotas.release(namespace, charge)
+            else:
+                quotas.count(namespace, charge)
+        for (namespace, _name), charge in self.snapshot.ended.items():
+            quotas.count(namespace, charge)
         notes = []
         for quota in quotas.quotas:
             other = sorted(set(quota.hard) - quota.restricted)

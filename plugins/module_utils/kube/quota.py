@@ -19,7 +19,7 @@ Document = Mapping[str, Any]
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 # Where a quota has one of these, each container must say it.
 _MUST_SAY = frozenset(("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"))
-_COUNT = "count/pods"
+COUNT = "count/pods"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def charge_of(resources: PodResources, spec: Mapping[str, Any], priority_class: 
     """What a pod counts for, after defaulting."""
     requests, limits = resources.total_requests(), resources.total_limits()
     one = Quantity(quantities.NANO)
-    used = {_COUNT: one, **_usage(requests, limits)}
+    used = {COUNT: one, **_usage(requests, limits)}
     unsaid: Dict[str, List[str]] = {}
     if not resources.pod_level:
         for container in resources.containers:
@@ -107,7 +107,7 @@ class Quota:
         return {
             name
             for name in self.hard
-            if name in (_COUNT, "pods", *_COMPUTE)
+            if name in (COUNT, "pods", *_COMPUTE)
             or (
                 name.partition(".")[0] in ("requests", "limits")
                 and (
@@ -207,9 +207,9 @@ class Quotas:
                 quota.add(charge)
 
     def release(self, namespace: str, charge: Charge) -> None:
-        """Take a running pod out of what is used: it goes before the new ones come."""
+        """Take a pod out of what the cluster has counted: it goes before the new ones come."""
         for quota in self.quotas:
-            if quota.namespace == namespace and quota.matches(charge):
+            if quota.counted and quota.namespace == namespace and quota.matches(charge):
                 quota.remove(charge)
 
     def room(self, namespace: str, charge: Optional[Charge], most: int) -> int:

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.nodes import Node, read_node, split_cluster
 from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import Existing, ExistingReader
+from ansible_collections.airgap.speech.plugins.module_utils.kube.quota import Charge
 
 # get(path, query) answers with the decoded JSON of a GET request.
 Get = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
@@ -32,7 +33,9 @@ class Snapshot:
 
     nodes: List[Node] = field(default_factory=list)
     existing: List[Existing] = field(default_factory=list)
-    pending: List[str] = field(default_factory=list)
+    # By namespace and name, what they count for in quotas: pods that wait for a node, and pods that have ended.
+    pending: Dict[Tuple[str, str], Charge] = field(default_factory=dict)
+    ended: Dict[Tuple[str, str], Charge] = field(default_factory=dict)
     minor: Optional[int] = None
     objects: Dict[str, List[Mapping[str, Any]]] = field(default_factory=dict)
     _reader: ExistingReader = field(default_factory=ExistingReader)
@@ -51,8 +54,10 @@ class Snapshot:
         phase = (document.get("status") or {}).get("phase")
         if existing is not None:
             self.existing.append(existing)
-        elif not (document.get("spec") or {}).get("nodeName") and phase not in ("Succeeded", "Failed"):
-            self.pending.append(f"{metadata.get('namespace', 'default')}/{metadata.get('name', '')}")
+            return
+        placeless = self.ended if phase in ("Succeeded", "Failed") else self.pending
+        name = (str(metadata.get("namespace") or "default"), str(metadata.get("name") or ""))
+        placeless[name] = self._reader.charge(document)
 
 
 def from_documents(documents: Iterable[Mapping[str, Any]]) -> Snapshot:

@@ -114,6 +114,33 @@ def test_pods_that_run_are_counted_where_the_cluster_has_not_counted():
     assert ask([quota({"pods": "2"}, used={"pods": "0"}), mine], deployment(replicas=2))["fits"]
 
 
+def test_pods_that_have_ended_or_wait_are_counted_as_the_cluster_would():
+    ended = {**running("done", "worker-1", namespace="default"), "status": {"phase": "Succeeded"}}
+    assert ask([quota({"count/pods": "2"}), ended], deployment(replicas=2))["shortfalls"][0]["pods"] == 1
+    assert ask([quota({"pods": "2", "requests.cpu": "2"}), ended], deployment(replicas=2))["fits"]
+    waiting = {"kind": "Pod", "metadata": {"name": "waiting"}, "spec": {"containers": [{"name": "c"}]}}
+    assert ask([quota({"pods": "2"}), waiting], deployment(replicas=2))["shortfalls"][0]["pods"] == 1
+    # A pod of the release itself that waits is not asked for twice.
+    own = {**waiting, "metadata": {"name": "app-7f-x"}}
+    assert ask([quota({"pods": "2"}, used={"pods": "1"}), own], deployment(replicas=2))["fits"]
+
+
+def test_limit_ranges_that_contend_are_said():
+    """Which of them is read first is nobody's to say."""
+    one = limit_range(default={"memory": "1Gi"}, defaultRequest={"memory": "1Gi"})
+    two = limit_range(default={"memory": "2Gi"}, defaultRequest={"memory": "1Gi"})
+    two["metadata"] = {**two["metadata"], "name": "other"}
+    name = one["metadata"]["name"]
+    found = ask([one, two], deployment())
+    words = f"LimitRanges {name} and other: each has a default limit of memory, and either may win"
+    assert found["not_modelled"] == [f"Deployment default/app: {words}"]
+    assert ask([one], deployment())["not_modelled"] == []
+    said = {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}}}
+    document = deployment()
+    document["spec"]["template"]["spec"]["containers"][0].update(said)
+    assert ask([one, two], document)["not_modelled"] == []
+
+
 def test_what_else_a_quota_limits_is_said():
     found = ask([quota({"pods": "9", "requests.storage": "1Gi"})], deployment())
     assert found["not_modelled"] == ["ResourceQuota default/q: requests.storage: only pods are counted"]

@@ -59,7 +59,7 @@ def test_reads_the_base():
     snapshot = Reader(api).base()
     assert snapshot.minor == 31
     assert [item.name for item in snapshot.existing] == ["a"]
-    assert snapshot.pending == ["a/b"]
+    assert list(snapshot.pending) == [("a", "b")]
 
 
 DOCUMENT = {
