@@ -19,6 +19,8 @@ requirements:
   - kubernetes (Python package), for O(phase=after)
 author:
   - Airgap Speech contributors (@airgap-speech)
+extends_documentation_fragment:
+  - airgap.speech.registry
 attributes:
   check_mode:
     support: full
@@ -42,23 +44,6 @@ options:
   manifest_file:
     description: A file with the rendered release, in place of O(manifest).
     type: path
-  registry:
-    description: The private registry, as C(host:port).
-    type: str
-    required: true
-  username:
-    description: The user of the registry.
-    type: str
-  password_file:
-    description: A file with the password of that user.
-    type: path
-  ca_file:
-    description: The CA certificate that the registry's certificate was issued by.
-    type: path
-  plain_http:
-    description: Speak http with the registry.
-    type: bool
-    default: false
   platforms:
     description:
       - The platforms of the bundle. An image that only nodes of another platform could run is not needed.
@@ -159,8 +144,13 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import closure
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError, load
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
-from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid, split_registry
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.options import (
+    REGISTRY_OPTIONS,
+    REGISTRY_REQUIRED_BY,
+    client,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError
 
 YAML_ERROR = None
 try:
@@ -174,23 +164,6 @@ except ImportError:
 
 class ClosureFailed(Exception):
     """What was asked for cannot be looked at."""
-
-
-def connect(params):
-    """A client of the private registry."""
-    endpoint, prefix = split_registry(params["registry"])
-    password = None
-    if params["password_file"]:
-        with open(params["password_file"], encoding="utf-8") as handle:
-            password = handle.read().rstrip("\r\n")
-    return Registry(
-        endpoint,
-        username=params["username"] or None,
-        password=password,
-        ca_file=params["ca_file"] or None,
-        prefix=prefix,
-        plain_http=params["plain_http"],
-    )
 
 
 def look_before(params, lock, registry):
@@ -255,11 +228,7 @@ def main():
             "bundle": {"type": "path", "required": True},
             "manifest": {"type": "str"},
             "manifest_file": {"type": "path"},
-            "registry": {"type": "str", "required": True},
-            "username": {"type": "str"},
-            "password_file": {"type": "path", "no_log": False},
-            "ca_file": {"type": "path"},
-            "plain_http": {"type": "bool", "default": False},
+            **REGISTRY_OPTIONS,
             "platforms": {"type": "list", "elements": "str", "default": []},
             "image_rules": {"type": "list", "elements": "path", "default": []},
             "image_variables": {"type": "dict", "default": {}},
@@ -268,6 +237,7 @@ def main():
             "release": {"type": "str", "default": ""},
         },
         mutually_exclusive=[("manifest", "manifest_file")],
+        required_by=REGISTRY_REQUIRED_BY,
         required_if=[("phase", "before", ("manifest", "manifest_file"), True), ("phase", "after", ("namespace",))],
         supports_check_mode=True,
     )
@@ -277,7 +247,7 @@ def main():
     result = {"changed": False, "images": [], "count": 0, "missing": []}
     try:
         lock = load(params["bundle"])
-        registry = connect(params)
+        registry = client(params)
         if params["phase"] == "before":
             entries, result["undecided"] = look_before(params, lock, registry)
         else:

@@ -201,13 +201,17 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.mirrored impo
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import Opened, PartsError, open_bundle
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.options import (
+    REGISTRY_OPTIONS,
+    REGISTRY_REQUIRED_BY,
+    client,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.oci.outcome import outcome
 from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import Plan, TransferError, plan_push
-from ansible_collections.airgap.speech.plugins.module_utils.oci.progress import Progress
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError, connect
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.sessions import Sessions
-from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushResult, push
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushResult, push_showing
 
 
 def plan_for(module: AnsibleModule, opened: Opened, sessions: Sessions) -> tuple[Plan, Optional[Registry]]:
@@ -219,28 +223,12 @@ def plan_for(module: AnsibleModule, opened: Opened, sessions: Sessions) -> tuple
     if not params["move_tags"]:
         known = movable(opened.lock, records(params["locks_dir"]) if params["locks_dir"] else ())
     try:
-        registry = connect(
-            params["registry"],
-            username=params["username"],
-            password_file=params["password_file"],
-            ca_file=params["ca_file"],
-            plain_http=params["plain_http"],
-        )
+        registry = client(params)
         return plan_push(opened.layout, items, registry, threads, sessions=sessions, known=known), registry
     except RegistryError as error:
         if not (module.check_mode and params["absent_registry_ok"] and error.not_set_up):
             raise
     return plan_push(opened.layout, items, None, threads), None
-
-
-def carry_out(module: AnsibleModule, plan: Plan, registry: Registry, sessions: Sessions) -> PushResult:
-    """Do what the plan says, with progress where a file for it is named."""
-    threads = max(1, module.params["threads"])
-    path = module.params["progress_file"]
-    if not path:
-        return push(plan, registry, threads, sessions=sessions)
-    with open(path, "w", encoding="utf-8") as stream:
-        return push(plan, registry, threads, Progress.to_stream("mirror", plan.bytes, stream), sessions)
 
 
 def mirror(module: AnsibleModule) -> dict[str, Any]:
@@ -254,7 +242,7 @@ def mirror(module: AnsibleModule) -> dict[str, Any]:
     done: Optional[PushResult] = None
     if not module.check_mode and registry is not None:
         if plan.changed:
-            done = carry_out(module, plan, registry, sessions)
+            done = push_showing("mirror", params["progress_file"], plan, registry, max(1, params["threads"]), sessions)
         if params["locks_dir"] and not plan.wanted:
             remember(params["locks_dir"], opened.lock_path)
     if registry is not None:
@@ -271,11 +259,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "bundle": {"type": "list", "elements": "path", "required": True},
-            "registry": {"type": "str", "required": True},
-            "username": {"type": "str"},
-            "password_file": {"type": "path", "no_log": False},
-            "ca_file": {"type": "path"},
-            "plain_http": {"type": "bool", "default": False},
+            **REGISTRY_OPTIONS,
             "items": {
                 "type": "list",
                 "elements": "str",
@@ -289,7 +273,7 @@ def main() -> None:
             "session_file": {"type": "path"},
             "progress_file": {"type": "path"},
         },
-        required_by={"password_file": "username"},
+        required_by=REGISTRY_REQUIRED_BY,
         supports_check_mode=True,
     )
     try:

@@ -116,8 +116,13 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock, LockError, load
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.mirrored import items_of, records
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.options import (
+    REGISTRY_OPTIONS,
+    REGISTRY_REQUIRED_BY,
+    client,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError, connect
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError
 
 
 def created() -> str:
@@ -149,18 +154,9 @@ def export(module: AnsibleModule) -> dict[str, Any]:
     """One run of the module."""
     params = module.params
     wanted = [item for lock in locks(params) for item in items_of(lock)]
-    registry = connect(
-        params["registry"],
-        username=params["username"],
-        password_file=params["password_file"],
-        ca_file=params["ca_file"],
-        plain_http=params["plain_http"],
-    )
-    try:
+    with client(params) as registry:
         registry.ping()
         found = inventory.collect(registry, params["registry"], wanted, created(), max(1, params["threads"]))
-    finally:
-        registry.close()
     before = b""
     if os.path.isfile(params["dest"]):
         with open(params["dest"], "rb") as handle:
@@ -192,15 +188,11 @@ def main() -> None:
         argument_spec={
             "bundles": {"type": "list", "elements": "path", "default": []},
             "locks_dir": {"type": "path"},
-            "registry": {"type": "str", "required": True},
-            "username": {"type": "str"},
-            "password_file": {"type": "path", "no_log": False},
-            "ca_file": {"type": "path"},
-            "plain_http": {"type": "bool", "default": False},
+            **REGISTRY_OPTIONS,
             "dest": {"type": "path", "required": True},
             "threads": {"type": "int", "default": 4},
         },
-        required_by={"password_file": "username"},
+        required_by=REGISTRY_REQUIRED_BY,
         supports_check_mode=True,
     )
     try:

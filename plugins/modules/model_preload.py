@@ -174,6 +174,11 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.airgap.speech.plugins.module_utils.oci.options import (
+    REGISTRY_OPTIONS,
+    REGISTRY_REQUIRED_BY,
+    client,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.oci.preload import (
     Model,
     Owner,
@@ -181,7 +186,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.preload import (
     PreloadError,
     PreloadResult,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError, connect
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError
 
 
 def diff_of(result: PreloadResult) -> dict[str, str]:
@@ -196,17 +201,8 @@ def diff_of(result: PreloadResult) -> dict[str, str]:
 
 def reach(module: AnsibleModule) -> Optional[Registry]:
     """The registry; none in check mode where its login or CA are not made yet."""
-    params = module.params
     try:
-        return connect(
-            params["registry"],
-            username=params["username"],
-            password=params["password"],
-            password_file=params["password_file"],
-            ca_file=params["ca_file"],
-            ca_pem=params["ca_pem"],
-            plain_http=params["plain_http"],
-        )
+        return client(module.params)
     except RegistryError as error:
         if module.check_mode and error.not_set_up:
             return None
@@ -241,13 +237,9 @@ def main() -> None:
     """Entry of the module."""
     module = AnsibleModule(
         argument_spec={
-            "registry": {"type": "str", "required": True},
-            "username": {"type": "str"},
+            **REGISTRY_OPTIONS,
             "password": {"type": "str", "no_log": True},
-            "password_file": {"type": "path", "no_log": False},
-            "ca_file": {"type": "path"},
             "ca_pem": {"type": "str"},
-            "plain_http": {"type": "bool", "default": False},
             "models": {
                 "type": "list",
                 "elements": "dict",
@@ -276,7 +268,7 @@ def main() -> None:
             "verify": {"type": "str", "choices": ["size", "full"], "default": "size"},
         },
         mutually_exclusive=[("password", "password_file"), ("ca_file", "ca_pem")],
-        required_by={"password_file": "username", "password": "username"},
+        required_by={**REGISTRY_REQUIRED_BY, "password": "username"},
         supports_check_mode=True,
     )
     try:

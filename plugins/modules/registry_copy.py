@@ -192,25 +192,18 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.options import (
+    REGISTRY_OPTIONS,
+    REGISTRY_REQUIRED_BY,
+    client,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.oci.outcome import outcome
 from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import TransferError, plan_push
-from ansible_collections.airgap.speech.plugins.module_utils.oci.progress import Progress
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry, RegistryError, connect
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.relay import RegistrySource, items_of_source
 from ansible_collections.airgap.speech.plugins.module_utils.oci.sessions import Sessions
-from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushResult, push
-
-
-def client(values: dict[str, Any]) -> Registry:
-    """A registry out of the options of one."""
-    return connect(
-        values["registry"],
-        username=values["username"],
-        password_file=values["password_file"],
-        ca_file=values["ca_file"],
-        plain_http=values["plain_http"],
-    )
+from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import PushResult, push_showing
 
 
 def copy(module: AnsibleModule) -> dict[str, Any]:
@@ -226,12 +219,7 @@ def copy(module: AnsibleModule) -> dict[str, Any]:
         plan = plan_push(relay, items, registry, threads, sessions=sessions, known=known)
         done: Optional[PushResult] = None
         if plan.changed and not module.check_mode:
-            path = params["progress_file"]
-            if path:
-                with open(path, "w", encoding="utf-8") as stream:
-                    done = push(plan, registry, threads, Progress.to_stream("copy", plan.bytes, stream), sessions)
-            else:
-                done = push(plan, registry, threads, sessions=sessions)
+            done = push_showing("copy", params["progress_file"], plan, registry, threads, sessions)
         seconds = round(time.monotonic() - started, 3)
         result = outcome(plan, done, params["registry"], registry.requests, seconds, module.check_mode)
         result["source_requests"] = origin.requests
@@ -240,21 +228,14 @@ def copy(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry of the module."""
-    login: dict[str, Any] = {
-        "registry": {"type": "str", "required": True},
-        "username": {"type": "str"},
-        "password_file": {"type": "path", "no_log": False},
-        "ca_file": {"type": "path"},
-        "plain_http": {"type": "bool", "default": False},
-    }
     module = AnsibleModule(
         argument_spec={
-            **login,
+            **REGISTRY_OPTIONS,
             "source": {
                 "type": "dict",
                 "required": True,
-                "options": login,
-                "required_by": {"password_file": "username"},
+                "options": REGISTRY_OPTIONS,
+                "required_by": REGISTRY_REQUIRED_BY,
             },
             "images": {"type": "list", "elements": "str", "default": []},
             "referrers": {"type": "bool", "default": True},
@@ -263,7 +244,7 @@ def main() -> None:
             "session_file": {"type": "path"},
             "progress_file": {"type": "path"},
         },
-        required_by={"password_file": "username"},
+        required_by=REGISTRY_REQUIRED_BY,
         supports_check_mode=True,
     )
     try:

@@ -121,9 +121,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.mirrored import items_of, records
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError
+from ansible_collections.airgap.speech.plugins.module_utils.oci.options import (
+    REGISTRY_OPTIONS,
+    REGISTRY_REQUIRED_BY,
+    client,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.oci.prune import plan_prune, prune
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import ReferenceInvalid
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError, connect
+from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import RegistryError
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -132,14 +137,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     known = records(params["locks_dir"])
     keep = max(1, params["keep"])
     kept, old = known[-keep:], known[:-keep]
-    registry = connect(
-        params["registry"],
-        username=params["username"],
-        password_file=params["password_file"],
-        ca_file=params["ca_file"],
-        plain_http=params["plain_http"],
-    )
-    with registry:
+    with client(params) as registry:
         gone = [item for record in old for item in items_of(record.lock)]
         stay = [item for record in kept for item in items_of(record.lock)]
         plan = plan_prune(registry, gone, stay, max(1, params["threads"]))
@@ -173,16 +171,12 @@ def main() -> None:
     """Entry of the module."""
     module = AnsibleModule(
         argument_spec={
-            "registry": {"type": "str", "required": True},
-            "username": {"type": "str"},
-            "password_file": {"type": "path", "no_log": False},
-            "ca_file": {"type": "path"},
-            "plain_http": {"type": "bool", "default": False},
+            **REGISTRY_OPTIONS,
             "locks_dir": {"type": "path", "required": True},
             "keep": {"type": "int", "default": 2},
             "threads": {"type": "int", "default": 2},
         },
-        required_by={"password_file": "username"},
+        required_by=REGISTRY_REQUIRED_BY,
         supports_check_mode=True,
     )
     try:

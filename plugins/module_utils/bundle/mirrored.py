@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import write_file
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import Lock, parse
 from ansible_collections.airgap.speech.plugins.module_utils.oci.plan import PushItem
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
@@ -63,14 +62,7 @@ def remember(directory: str, lock_path: str) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".lock-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_file(str(path), data, mode=0o600)
     return path
 
 

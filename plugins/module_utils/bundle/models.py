@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -32,6 +31,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.origins impor
     plan_image,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import MakerError, Making, ModelSpec
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
 
@@ -119,7 +119,7 @@ class Models:
         if artifacts.MODEL_CARD in paths:
             card = b""
         else:
-            digest = "sha256:" + hashlib.sha256(card).hexdigest()
+            digest = sha256_bytes(card)
             files.append(ModelFile(artifacts.MODEL_CARD, digest, len(card)))
         key = key_of([MODEL_FORMAT, spec.name, spec.version, spec.kind, spec.engine, spec.files])
         return _Wanted(spec, files, key, card, self.making.cache.artifact("models", key))

@@ -35,7 +35,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import
     digest_of,
     verify_bundle,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes, sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Extent, ExtentReader, Layout, LayoutError
 
 SCHEMA = "airgap.speech/parts/v1"
@@ -368,7 +368,7 @@ def open_bundle(paths: Sequence[str]) -> Opened:
         layout = Layout(os.path.join(paths[0], "oci"), *omitted_of(lock))
         return Opened(tuple(paths), locks[0], lock, layout)
     parts = parse_list(_same(lists), lists[0])
-    digest = "sha256:" + hashlib.sha256(lock_bytes).hexdigest()
+    digest = sha256_bytes(lock_bytes)
     if parts.lock != digest:
         raise PartsError(
             f"{lists[0]}: belongs to the lock {parts.lock}, and {locks[0]} is {digest}; copy both from one bundle"

@@ -44,7 +44,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import 
     parse_list,
     part_name,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_file
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes, sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout, references_of
 
 BLOCK = tarfile.BLOCKSIZE
@@ -185,7 +185,7 @@ class _TooSmall(Exception):
 
 def _plan(lock: Lock, part_size: int, everywhere: set[str], setup_size: int) -> PartList:
     lock_bytes = dump(lock)
-    digest = "sha256:" + hashlib.sha256(lock_bytes).hexdigest()
+    digest = sha256_bytes(lock_bytes)
     beside = len(lock_bytes) + SIGNATURES + setup_size
     reserve = 4096
     while True:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import http.client
 import os
-import random
 import ssl
 import time
 import urllib.error
@@ -19,12 +18,16 @@ from typing import Any, Optional
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import FetchError
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK
-from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import read_password, retry_after
+from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
+    LONGEST_WAIT,
+    RETRY_STATUS,
+    USER_AGENT,
+    pause_before,
+    retry_after,
+)
+from ansible_collections.airgap.speech.plugins.module_utils.oci.login import read_password
 
-RETRY_STATUS = frozenset((408, 429, 500, 502, 503, 504))
-USER_AGENT = "airgap-speech/0.1"
 ATTEMPTS = 6
-LONGEST_WAIT = 300.0
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -112,8 +115,7 @@ class Web:
                 raise FetchError(
                     f"{url}: {cause}, {attempt} tries; check the server and run again: it goes on where it stopped"
                 )
-            backoff = min(30.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries
-            self._sleep(backoff if wait is None else max(wait, 0.1))
+            self._sleep(pause_before(attempt, wait))
 
     def _open(self, url: str, offset: int) -> Any:
         parts = urllib.parse.urlsplit(url)

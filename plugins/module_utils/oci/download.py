@@ -11,6 +11,8 @@ from typing import Optional, Union
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import parse_digest
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
+    RETRY_STATUS,
+    USER_AGENT,
     Answer,
     Cut,
     RegistryError,
@@ -18,12 +20,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     describe,
     retry_after,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.session import (
-    REDIRECTS,
-    RETRY_STATUS,
-    USER_AGENT,
-    Session,
-)
+from ansible_collections.airgap.speech.plugins.module_utils.oci.session import REDIRECTS, Session
 from ansible_collections.airgap.speech.plugins.module_utils.oci.wire import Connection, Response
 
 CHUNK = 1 << 20

@@ -11,6 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Optional
 
+USER_AGENT = "airgap-speech/0.1"
+# Answers after which the same request may succeed.
+RETRY_STATUS = frozenset((408, 429, 500, 502, 503, 504))
+# Seconds; a server that asks for a longer wait is left to the user.
+LONGEST_WAIT = 300.0
 PHRASES = {
     400: "Bad Request",
     401: "Unauthorized",
@@ -92,6 +97,15 @@ def retry_after(value: Optional[str], now: Optional[float] = None) -> Optional[f
     except (TypeError, ValueError):
         return None
     return max(0.0, when - (time.time() if now is None else now))
+
+
+def pause_before(attempt: int, asked: Optional[float] = None) -> float:
+    """Seconds to wait before the next try: what the server asked for, else longer after each of I(attempt) tries."""
+    if asked is not None:
+        return max(asked, 0.1)
+    import random  # Here, as most runs never wait.
+
+    return min(30.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries
 
 
 def describe(error: BaseException) -> str:

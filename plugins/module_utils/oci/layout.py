@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError, parse_digest
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import DigestError, parse_digest, sha256_bytes
 
 MEDIA_INDEX = "application/vnd.oci.image.index.v1+json"
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -272,7 +272,7 @@ class Layout:
             raise LayoutError(f"{self.where(digest)}: too large for a manifest; make the bundle again")
         with ExtentReader(extents) as stream:
             data = stream.readall()
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        if sha256_bytes(data) != digest:
             raise LayoutError(f"{self.where(digest)}: sha256 differs; copy the bundle again")
         return data
 
@@ -288,7 +288,7 @@ class Layout:
 
     def add_bytes(self, data: bytes) -> tuple[str, int]:
         """Store bytes; what is there already is not written again."""
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        digest = sha256_bytes(data)
         if not self.has(digest, len(data)):
             self.add_stream((data,), digest, len(data))
         return digest, len(data)

@@ -19,6 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Optional, TypeVar
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
+    LONGEST_WAIT,
+    RETRY_STATUS,
+    USER_AGENT,
     Answer,
     Cut,
     RegistryError,
@@ -27,6 +30,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     describe,
     disk_full,
     human_bytes,
+    pause_before,
     retry_after,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.login import parse_challenge
@@ -35,9 +39,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.wire import Conn
 if TYPE_CHECKING:
     import ssl
 
-USER_AGENT = "airgap-speech/0.1"
 MAX_MANIFEST = 16 << 20
-RETRY_STATUS = frozenset((408, 429, 500, 502, 503, 504))
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 _Self = TypeVar("_Self", bound="Session")
@@ -291,14 +293,11 @@ class Session:
             raise RegistryError(
                 thing, f"{cause}, {attempt} tries", "look at the registry's log, then run again: it goes on here", kind
             )
-        if wait is not None and wait > 300:
+        if wait is not None and wait > LONGEST_WAIT:
             raise RegistryError(
                 thing, f"{cause}; it asks to wait {wait:.0f} s", "wait that long, then run again: it goes on here", kind
             )
-        import random  # Here, as most runs never wait.
-
-        backoff = min(30.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries
-        self._sleep(backoff if wait is None else max(wait, 0.1))
+        self._sleep(pause_before(attempt, wait))
 
     def wait(self, seconds: float) -> None:
         """Let some time pass."""

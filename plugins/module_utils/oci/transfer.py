@@ -38,6 +38,7 @@ __all__ = [
     "TransferError",
     "plan_push",
     "push",
+    "push_showing",
 ]
 
 
@@ -71,6 +72,16 @@ def push(
     """Do what the plan says. Where parts of the bundle are still to come, everything but manifests and tags."""
     run = _Push(plan, registry, threads, progress, sessions or Sessions())
     return run.run()
+
+
+def push_showing(
+    label: str, path: Optional[str], plan: Plan, registry: Registry, threads: int, sessions: Sessions
+) -> PushResult:
+    """push() that writes its progress, under I(label), into the file I(path) where one is named."""
+    if not path:
+        return push(plan, registry, threads, sessions=sessions)
+    with open(path, "w", encoding="utf-8") as stream:
+        return push(plan, registry, threads, Progress.to_stream(label, plan.bytes, stream), sessions)
 
 
 class _Push:

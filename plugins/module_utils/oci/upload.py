@@ -15,6 +15,8 @@ from typing import Optional
 from ansible_collections.airgap.speech.plugins.module_utils.oci.body import Body, Sent, short_of
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import parse_digest
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
+    RETRY_STATUS,
+    USER_AGENT,
     Answer,
     Cut,
     RegistryError,
@@ -24,7 +26,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     disk_full,
     retry_after,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.session import RETRY_STATUS, USER_AGENT, Session
+from ansible_collections.airgap.speech.plugins.module_utils.oci.session import Session
 from ansible_collections.airgap.speech.plugins.module_utils.oci.sessions import WORTH_KEEPING, Sessions
 
 BLOB_TYPE = "application/octet-stream"
