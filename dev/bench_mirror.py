@@ -6,7 +6,11 @@
 Each tool in turn meets an emptied registry. `cold` sends all images, `noop` sends them again, `one_layer` sends them
 with another base layer, `registry_to_registry` copies them from a second registry, `large_blob` (ours only) sends one
 blob of 4 GiB, and `noop_ansible` (ours only) is `noop` through ansible-playbook. Every record has what the registry
-saw: requests from its access log, and bytes_sent, which is what its process read.
+saw: requests from its access log, and bytes_sent, which is what its process read. `seconds` is from exec to exit;
+ours have engine_seconds beside it, which is the work without the start of Python.
+
+All of it takes most of an hour. `--rounds 1 --keep` with a `--tls`, a `--scenario` or a `--tool` adds one slice to the
+record; image set and registries stay for the next one, and `--clean` removes them.
 """
 
 from __future__ import annotations
@@ -224,6 +228,9 @@ def measured(bench: Bench, commands: Commands) -> dict[str, Any]:
     time.sleep(0.2)  # the last line of the access log
     figures["requests"] = len(bench.target.requests()) + len(bench.source.requests()) - requests
     figures["bytes_sent"] = read_bytes_of(bench.target) - read
+    said = output.read_text().rpartition('"engine_seconds": ')[2].partition("}")[0]
+    if any("bench_airgap.py" in word for command in commands for word in command):
+        figures["engine_seconds"] = float(said)
     return figures
 
 
@@ -246,8 +253,11 @@ def note(bench: Bench, scenario: str, tool: str, figures: dict[str, Any], same: 
     record["seconds"] = round(record["seconds"], 3)
     record["client_cpu_seconds"] = round(record["client_cpu_seconds"], 3)
     bench.records.append(record)
+    if "engine_seconds" in record:
+        record["engine_seconds"] = round(record["engine_seconds"], 3)
     print(
-        f"{scenario:21} {'https' if bench.tls else 'http ':5} {tool:7} round {number}: {record['seconds']:7.2f} s,"
+        f"{scenario:21} {'https' if bench.tls else 'http ':5} {tool:7} round {number}: {record['seconds']:7.2f} s"
+        f"{' (engine {:.3f} s)'.format(record['engine_seconds']) if 'engine_seconds' in record else ''},"
         f" client cpu {record['client_cpu_seconds']:6.2f} s, {record['peak_rss_bytes'] / 2**20:4.0f} MiB,"
         f" {record['requests']:4} requests, {record['bytes_sent'] / 1e6:8.1f} MB, {same} digests kept",
         flush=True,
@@ -269,6 +279,11 @@ def one_round(bench: Bench, tool: str, scenarios: list[str]) -> None:
         bench.forget()
         commands = TOOLS[tool](bench, "registry_to_registry", False)
         note(bench, "registry_to_registry", tool, measured(bench, commands), same_digests(bench, False))
+
+
+def rounds_of(bench: Bench) -> int:
+    """How many rounds the record has with this TLS."""
+    return max((record["round"] for record in bench.records if record["tls"] == bench.tls), default=0)
 
 
 def out_of_the_race(bench: Bench, scenario: str, tool: str) -> bool:
@@ -355,30 +370,41 @@ def noop_ansible(bench: Bench) -> None:
     note(bench, "noop_ansible", "airgap", figures, len(bench.images[False]))
 
 
+def clean() -> None:
+    """Remove the image set and the registries: what slices share."""
+    for path in [*WORK.glob("images-*"), *(WORK / name for name in ("large", "registry-source", "registry-target"))]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def median_of(records: list[dict[str, Any]], scenario: str, tls: bool, tool: str, figure: str) -> float | None:
+    """The median of one figure over the rounds; nothing where it was not measured."""
+    key = (scenario, tls, tool)
+    found = [one[figure] for one in records if (one["scenario"], one["tls"], one["tool"]) == key and figure in one]
+    return statistics.median(found) if found else None
+
+
 def ratios(records: list[dict[str, Any]], unique: int) -> list[dict[str, Any]]:
     """Ours against the fastest peer, by the median of the rounds."""
     found = []
     for scenario in SCENARIOS[:4]:
         for tls in (False, True):
-            medians: dict[str, float] = {}
-            for tool in TOOLS:
-                seconds = [
-                    record["seconds"]
-                    for record in records
-                    if (record["scenario"], record["tls"], record["tool"]) == (scenario, tls, tool)
-                ]
-                if seconds:
-                    medians[tool] = statistics.median(seconds)
+            each = {tool: median_of(records, scenario, tls, tool, "seconds") for tool in TOOLS}
+            medians = {tool: seconds for tool, seconds in each.items() if seconds is not None}
             ours = medians.pop("airgap", None)
+            ours_inside = median_of(records, scenario, tls, "airgap", "engine_seconds")
             if ours is None or not medians:
                 continue
             fastest = min(medians, key=lambda tool: medians[tool])
             entry = {"scenario": scenario, "tls": tls, "airgap_seconds": ours, "fastest_peer": fastest}
-            found.append({**entry, "peer_seconds": medians[fastest], "ratio": round(ours / medians[fastest], 3)})
+            entry |= {"peer_seconds": medians[fastest], "ratio": round(ours / medians[fastest], 3)}
+            if ours_inside is not None:
+                entry |= {"engine_seconds": ours_inside, "engine_ratio": round(ours_inside / medians[fastest], 3)}
+            found.append(entry)
     for entry in found:
+        engine = ", engine {engine_seconds:.3f} s: {engine_ratio:.2f}" if "engine_ratio" in entry else ""
         print(
             f"{entry['scenario']:21} {'https' if entry['tls'] else 'http '}: ours {entry['airgap_seconds']:.2f} s,"
-            f" {entry['fastest_peer']} {entry['peer_seconds']:.2f} s: {entry['ratio']:.2f}"
+            f" {entry['fastest_peer']} {entry['peer_seconds']:.2f} s: {entry['ratio']:.2f}{engine.format(**entry)}"
         )
     for record in records:
         if record["tool"] == "airgap" and record["scenario"] in ("cold", "registry_to_registry"):
@@ -400,7 +426,11 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="of every layer; for a quick try")
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--keep", action="store_true", help="add to the records of the last run")
+    parser.add_argument("--clean", action="store_true", help="only remove the image set and the registries")
     args = parser.parse_args()
+    if args.clean:
+        clean()
+        return 0
     scenarios, tools = args.scenario or list(SCENARIOS), args.tool or list(TOOLS)
     layout, images = make_images(args.scale)
     unique = sum(blob.size for blob in unique_blobs(layout, images).values())
@@ -426,9 +456,10 @@ def main() -> int:
                     plan = plan_push(layout, items_of(images), registry)
                     if plan.changed:
                         push(plan, registry)
-            for number in range(1, args.rounds + 1):
+            for _round in range(args.rounds):
                 # Another tool begins each round, so that no place in the order is always the same tool's.
-                for tool in tools[number - 1 :] + tools[: number - 1]:
+                first = rounds_of(bench) % len(tools)
+                for tool in tools[first:] + tools[:first]:
                     todo = [one for one in scenarios if not (args.short and out_of_the_race(bench, one, tool))]
                     one_round(bench, tool, todo)
                     args.result.write_text(json.dumps(records, indent=1) + "\n")
