@@ -14,6 +14,8 @@ description:
     When all files of a model are on disk, the link C(<directory>/<name>) is switched to them in one step, so that
     no reader ever sees a part of a model.
   - The link is relative, so it holds wherever the directory is mounted.
+  - Where several versions of a model are wanted, each has a link C(<directory>/<name>@<version>) as well, and
+    C(<directory>/<name>) stands for the first of them.
   - A run that was killed is gone on with, also inside a file.
   - Runs with Python 3.9 or newer and its standard library.
 author:
@@ -58,7 +60,7 @@ options:
         required: true
       files:
         description:
-          - The files of the model, as the bundle's lock has them. Where given, each file is held against them too.
+          - The files of the model, as the bundle's lock has them. Where given, paths and sizes are held against them.
         type: list
         elements: dict
         default: []
@@ -93,6 +95,12 @@ options:
       - Mode of the files, as an octal number in quotes. Directories can be entered by whoever can read the files.
     type: str
     default: "0644"
+  selinux_type:
+    description:
+      - Type of the SELinux context that files and directories are to have, where SELinux runs. C(container_file_t) lets
+        containers read them. As they are made if empty.
+    type: str
+    default: ""
   keep:
     description:
       - How many earlier versions of a model stay beside the one in use.
@@ -193,9 +201,9 @@ def diff_of(result: PreloadResult) -> dict[str, str]:
     """Digests before and after, with what is written."""
     before = "".join(f"{name} {digest}\n" for name, digest in sorted(result.before.items()))
     amounts = {
-        model.name: f" ({model.files} files, {model.bytes} bytes written)" for model in result.models if model.files
+        model.digest: f" ({model.files} files, {model.bytes} bytes written)" for model in result.models if model.files
     }
-    after = "".join(f"{name} {digest}{amounts.get(name, '')}\n" for name, digest in sorted(result.after.items()))
+    after = "".join(f"{name} {digest}{amounts.get(digest, '')}\n" for name, digest in sorted(result.after.items()))
     return {"before": before, "after": after}
 
 
@@ -220,6 +228,7 @@ def preload(module: AnsibleModule) -> dict[str, Any]:
         uid=-1 if params["owner"] is None else params["owner"],
         gid=-1 if params["group"] is None else params["group"],
         mode=mode,
+        selinux_type=params["selinux_type"],
     )
     registry = reach(module)
     preloader = Preloader(
@@ -264,6 +273,7 @@ def main() -> None:
             "owner": {"type": "int"},
             "group": {"type": "int"},
             "mode": {"type": "str", "default": "0644"},
+            "selinux_type": {"type": "str", "default": ""},
             "keep": {"type": "int", "default": 1},
             "verify": {"type": "str", "choices": ["size", "full"], "default": "size"},
         },
