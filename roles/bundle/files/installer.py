@@ -55,6 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="setup.sh")
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--signers", required=True)
+    parser.add_argument("--signatures", type=int, default=1)
     parser.add_argument("--revoked", default="")
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -68,9 +69,10 @@ def main() -> int:
 
     started = time.monotonic()
     try:
-        principal = verify(run, os.path.join(options.bundle, LOCK_NAME), options.signers, options.revoked)
+        trusted = (options.signers, options.revoked, options.signatures)
+        principal = verify(run, os.path.join(options.bundle, LOCK_NAME), *trusted)
         if os.path.exists(os.path.join(options.bundle, LIST_NAME)):
-            verify(run, os.path.join(options.bundle, LIST_NAME), options.signers, options.revoked)
+            verify(run, os.path.join(options.bundle, LIST_NAME), *trusted)
         opened = open_bundle([options.bundle])
         count = verify_opened(opened, options.threads, progress)
         what = f"{len(opened.lock.paths())} files"

@@ -12,9 +12,10 @@ umask 022
 
 usage() {
     cat <<'USAGE'
-usage: setup.sh (--signers FILE | --fingerprint SHA256:...) [--revoked FILE] [--prefix DIRECTORY]
+usage: setup.sh (--signers FILE [--signatures N] | --fingerprint SHA256:...) [--revoked FILE] [--prefix DIRECTORY]
 
   --signers FILE      an ssh allowed_signers file with the signers that you trust; it came to you apart from the bundle
+  --signatures N      how many different keys of that file must have signed; default 1
   --fingerprint TEXT  the fingerprint of a key that signed, as the connected side printed it
   --revoked FILE      keys that are trusted no more: what `ssh-keygen -k` makes, or a list of public keys
   --prefix DIRECTORY  where the controller goes; default ~/.airgap
@@ -28,15 +29,17 @@ refuse() {
 
 signers=
 fingerprint=
+signatures=1
 revoked=
 prefix=${HOME:-}/.airgap
 while [ $# -gt 0 ]; do
     case $1 in
-        --signers | --fingerprint | --revoked | --prefix)
+        --signers | --fingerprint | --signatures | --revoked | --prefix)
             [ $# -ge 2 ] || refuse "$1 wants a value; see setup.sh --help"
             case $1 in
                 --signers) signers=$2 ;;
                 --fingerprint) fingerprint=$2 ;;
+                --signatures) signatures=$2 ;;
                 --revoked) revoked=$2 ;;
                 --prefix) prefix=$2 ;;
             esac
@@ -61,6 +64,11 @@ if [ -z "$signers" ] && [ -z "$fingerprint" ]; then
     usage >&2
     refuse "nothing to trust was given; add --signers or --fingerprint with what the maker of the bundle handed over apart from it"
 fi
+case $signatures in
+    '' | *[!0-9]* | 0*) refuse "--signatures $signatures is no count; give 1 or more" ;;
+    1) ;;
+    *) [ -z "$fingerprint" ] || refuse "--fingerprint names one key, and --signatures asks for $signatures; give --signers, a file with all of them" ;;
+esac
 command -v python3 >/dev/null 2>&1 || refuse "python3 is missing; install it from this system's own packages (python3)"
 command -v ssh-keygen >/dev/null 2>&1 || refuse "ssh-keygen is missing; install it from this system's own packages (openssh-client)"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || refuse "python3 is older than 3.9; install a newer one from this system's own packages"
@@ -111,9 +119,9 @@ esac
 
 [ -z "$revoked" ] || [ -f "$revoked" ] || refuse "$revoked is missing; give the file of the keys that are trusted no more"
 
-# Several keys may have signed: one that is trusted and not revoked is enough.
+# Several keys may have signed: as many as are asked for have to be trusted and not revoked, each counted once.
 awk -v base="$work/signature." '/^-----BEGIN SSH SIGNATURE-----/ { n++ } n { print > (base n) }' "$lock.sig"
-verified=
+: >"$work/keys"
 reason=
 for one in "$work"/signature.*; do
     [ -f "$one" ] || refuse "bundle.lock.json.sig is no SSH signature; copy the bundle again"
@@ -132,10 +140,14 @@ for one in "$work"/signature.*; do
             reason="was made by ${key:-a key} of $principal, which $revoked revokes, or that file is damaged; do not use this bundle before somebody who is still trusted has signed it again"
             continue
         fi
-        verified=$principal
+        printf '%s\n' "$key" >>"$work/keys"
     done <"$work/principals"
 done
-[ -n "$verified" ] || refuse "bundle.lock.json.sig $reason"
+verified=$(sort -u "$work/keys" | wc -l)
+if [ "$verified" -lt "$signatures" ]; then
+    [ -n "$reason" ] || reason="is signed by $((verified)) trusted keys, where $signatures are wanted; have the others sign it on the connected side"
+    refuse "bundle.lock.json.sig $reason"
+fi
 
 # The lock is right now; by it the installer is, which is copied first so that what was checked is what runs.
 python3 -I - "$lock" "$bundle" "$work/installer.pyz" <<'PYTHON' || exit 1
@@ -174,7 +186,7 @@ with open(target, "wb") as handle:
     handle.write(data)
 PYTHON
 
-python3 -I "$work/installer.pyz" --bundle "$bundle" --signers "$signers" --revoked "$revoked" --prefix "$prefix"
+python3 -I "$work/installer.pyz" --bundle "$bundle" --signers "$signers" --signatures "$signatures" --revoked "$revoked" --prefix "$prefix"
 
 prefix=$(CDPATH='' cd -- "$prefix" && pwd)
 case :$PATH: in
