@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Optional
@@ -315,7 +315,11 @@ class Written:
 
 
 class Splitter:
-    """Brings the parts in a directory in line with a lock. The signatures are the caller's."""
+    """Brings the parts in a directory in line with a lock. The signatures are the caller's.
+
+    The digests in I(seen) are those of sources that this run wrote and hashed itself. They are hashed once more for the
+    part, and not a third time for themselves.
+    """
 
     def __init__(
         self,
@@ -327,6 +331,7 @@ class Splitter:
         threads: int = 2,
         say: Optional[Say] = None,
         only: Sequence[int] = (),
+        seen: Collection[str] = (),
     ) -> None:
         self.dest = dest
         self.lock = lock
@@ -335,6 +340,7 @@ class Splitter:
         self.threads = max(1, threads)
         self.tell = say or (lambda _line: None)
         self.only = tuple(only)
+        self.seen = frozenset(seen)
         self.paths = lock.paths()
         self._headers = _headers(plan)
         self._guard = threading.Lock()
@@ -496,17 +502,24 @@ class Splitter:
         digest, size = self.paths[entry.path]
         if source is None or not os.path.isfile(source) or os.path.getsize(source) != size:
             raise SourceError(entry.path, f"{source or 'it'} is missing or has another size")
-        hasher, position = hashers.pop(entry.path, (None, 0))
-        hasher = hasher or hashlib.sha256()
+        hasher: Any = None
         with open(source, "rb", buffering=0) as stream:
-            # Where parts before this one are right already, their bytes count for the whole digest all the same.
-            stream.seek(position)
-            for data in _chunks(stream, entry.start - position, entry.path):
-                hasher.update(data)
+            if digest in self.seen:
+                stream.seek(entry.start)
+            else:
+                hasher, position = hashers.pop(entry.path, (None, 0))
+                hasher = hasher or hashlib.sha256()
+                # Where parts before this one are right already, their bytes count for the whole digest all the same.
+                stream.seek(position)
+                for data in _chunks(stream, entry.start - position, entry.path):
+                    hasher.update(data)
             for data in _chunks(stream, entry.size, entry.path):
-                hasher.update(data)
+                if hasher is not None:
+                    hasher.update(data)
                 write(data)
                 self._progress(len(data))
+        if hasher is None:
+            return
         end = entry.start + entry.size
         if end < size:
             hashers[entry.path] = (hasher, end)

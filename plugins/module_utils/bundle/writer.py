@@ -136,6 +136,7 @@ class Writer:
             threads=self.spec.threads,
             say=self.making.tell,
             only=self.spec.only_parts,
+            seen=self.making.store.fresh,
         )
         if not self.making.dry:
             self._remove_stale()

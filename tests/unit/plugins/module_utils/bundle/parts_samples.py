@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -103,12 +103,19 @@ def sources_of(bundle: Path, lock: Lock) -> Mapping[str, str]:
     return {path: os.path.join(bundle, path) for path in lock.paths()}
 
 
-def split(bundle: Path, dest: Path, part_size: int = PART_SIZE, only: Sequence[int] = (), dry: bool = False) -> Written:
+def split(
+    bundle: Path,
+    dest: Path,
+    part_size: int = PART_SIZE,
+    only: Sequence[int] = (),
+    dry: bool = False,
+    seen: Collection[str] = (),
+) -> Written:
     """The parts of a bundle, as the module makes them, without signatures."""
     lock = load(str(bundle))
     layout = Layout(bundle / "oci")
     plan = plan_parts(lock, part_size, everywhere_of(lock, layout), (bundle / "setup.sh").stat().st_size)
-    return Splitter(str(dest), lock, plan, sources_of(bundle, lock), only=only).run(dry)
+    return Splitter(str(dest), lock, plan, sources_of(bundle, lock), only=only, seen=seen).run(dry)
 
 
 def contents(folder: Path, below: Optional[str] = None) -> dict[str, bytes]:

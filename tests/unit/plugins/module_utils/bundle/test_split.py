@@ -88,6 +88,20 @@ def test_every_medium_fits(bundle: Path, tmp_path: Path, part_size: int) -> None
     assert {item.path for item in lock.files} <= first
 
 
+def test_what_this_run_hashed_before_makes_the_same_parts(bundle: Path, tmp_path: Path) -> None:
+    plain = split(bundle, tmp_path / "plain")
+    lock = load(str(bundle))
+    blobs = [blob.digest for blob in lock.blobs]
+    for name, seen in (("all", blobs), ("some", blobs[::2])):
+        assert split(bundle, tmp_path / name, seen=seen).parts == plain.parts
+        assert contents(tmp_path / name) == contents(tmp_path / "plain")
+    # A middle piece of the file that is cut, alone.
+    part = plain.parts.parts[2]
+    (tmp_path / "all" / part.name).unlink()
+    assert split(bundle, tmp_path / "all", only=[3], seen=blobs).written == [part.name]
+    assert contents(tmp_path / "all") == contents(tmp_path / "plain")
+
+
 def test_ordinary_tar_and_cat_give_the_bundle_back(bundle: Path, tmp_path: Path) -> None:
     made = split(bundle, tmp_path / "parts")
     assert len(made.parts.parts) > 3
