@@ -4,7 +4,8 @@
 """`make capacity-oracle`: our verdict on random cases beside the real scheduler's, of the newest and the oldest minor.
 
 What was found goes to build/bench/capacity-oracle.json, and each disagreement, made as small as it gets, to
-build/oracle/. tests/oracle/README.md says what the figures mean.
+build/oracle/. tests/oracle/README.md says what the figures mean. A run that was stopped goes on where it ended when it
+is started again with its seed, as long as the code is the same; --slice makes so many cases at a time.
 """
 
 from __future__ import annotations
@@ -16,19 +17,33 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sandbox.build import Builder, tool_dir
 from sandbox.run import Steps
 from tests.oracle import ask, quantities
-from tests.oracle.generator import make, make_evicting
+from tests.oracle.generator import make, make_evicting, names_of
+from tests.oracle.progress import Progress, digest
 from tests.oracle.shrink import shrink
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 KINDS = (ask.FALSE_FIT, ask.FALSE_REFUSAL, ask.NEEDLESS_DOUBT, ask.CRASH)
 # The shares that are let pass.
 MOST = {ask.FALSE_FIT: 0.0, ask.FALSE_REFUSAL: 0.001, ask.NEEDLESS_DOUBT: 0.02, ask.CRASH: 0.0}
+NAMES = {
+    "false_fits": ask.FALSE_FIT,
+    "false_refusals": ask.FALSE_REFUSAL,
+    "needless_doubt": ask.NEEDLESS_DOUBT,
+    "crashes": ask.CRASH,
+}
+# What the cases of a whole run have to be: so many of each feature, such a share of which fits, most near the edge.
+WHOLE_RUN = 10_000
+LEAST_OF_FEATURE = 300
+FIT_SHARES = (0.3, 0.7)
+LEAST_AT_EDGE = 0.5
+MINORS = (ask.NEWEST, ask.OLDEST)
 
 _oracle: ask.Oracle | None = None
 
@@ -50,6 +65,7 @@ def _begin(path: Path) -> None:
 
 
 def _one(task: tuple[int, int, int]) -> dict[str, Any]:
+    """One case of a minor, put to both."""
     seed, number, minor = task
     if _oracle is None:
         raise ask.OracleError("this process has no oracle")
@@ -73,22 +89,42 @@ def _one(task: tuple[int, int, int]) -> dict[str, Any]:
     return record
 
 
-def measure(path: Path, minor: int, seed: int, cases: int, jobs: int) -> list[dict[str, Any]]:
-    """Put so many cases to both; progress goes to stderr."""
-    tasks = [(seed, number, minor) for number in range(cases)]
+def one_eviction(task: tuple[int, int, int]) -> dict[str, Any]:
+    """One case in which pods of lower priority may be evicted."""
+    seed, number, minor = task
+    if _oracle is None:
+        raise ask.OracleError("this process has no oracle")
+    answer = ask.check(make_evicting(seed, number, minor), _oracle, evict=True)
+    evicted = any(run.get("evicted") for run in answer.oracle.get("runs") or [])
+    return {"number": number, "evicted": evicted, "kind": answer.kind}
+
+
+def measure(
+    path: Path,
+    minor: int,
+    seed: int,
+    numbers: Iterable[int],
+    jobs: int,
+    one: Callable[[tuple[int, int, int]], dict[str, Any]] = _one,
+    keep: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """Put the cases of these numbers to both, and each record to `keep`; progress goes to stderr."""
+    tasks = [(seed, number, minor) for number in numbers]
     records: list[dict[str, Any]] = []
     began = time.monotonic()
+    what = f"1.{minor}" if one is _one else "evictions"
     with multiprocessing.Pool(jobs, _begin, (path,)) as pool:
-        for record in pool.imap_unordered(_one, tasks, chunksize=4):
+        for record in pool.imap_unordered(one, tasks, chunksize=4):
+            keep(record)
             records.append(record)
             if record["kind"]:
-                print(f"1.{minor}: case {record['number']}: {record['kind']}", file=sys.stderr, flush=True)
-            if len(records) % max(1, cases // 20) == 0:
+                print(f"{what}: case {record['number']}: {record['kind']}", file=sys.stderr, flush=True)
+            if len(records) % 100 == 0 or len(records) == len(tasks):
                 found = Counter(item["kind"] for item in records if item["kind"])
                 seconds = time.monotonic() - began
                 listed = ", ".join(f"{kind} {count}" for kind, count in sorted(found.items())) or "no disagreement"
                 print(
-                    f"1.{minor}: {len(records)} of {cases} cases, {seconds:.0f} s: {listed}",
+                    f"{what}: {len(records)} of {len(tasks)} cases, {seconds:.0f} s: {listed}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -118,6 +154,7 @@ def figures(records: list[dict[str, Any]]) -> dict[str, Any]:
         "not_modelled": sum(bool(record["not_modelled"]) for record in records),
         "order_dependent": sum(0 < record["fitting"] < record["runs"] for record in records),
         "fit": sum(record["fitting"] == record["runs"] for record in records),
+        "edge": round(sum(record["edge"] for record in records) / max(1, len(records)), 4),
         "same_words": round(sum(record["words"] for record in refused) / max(1, len(refused)), 4),
         "features": dict(sorted(features.items())),
     }
@@ -156,21 +193,10 @@ def write_disagreements(records: list[dict[str, Any]], minor: int, path: Path, e
     return listed
 
 
-def _one_eviction(task: tuple[int, int, int]) -> tuple[int, bool, str | None]:
-    seed, number, minor = task
-    if _oracle is None:
-        raise ask.OracleError("this process has no oracle")
-    answer = ask.check(make_evicting(seed, number, minor), _oracle, evict=True)
-    return number, any(run.get("evicted") for run in answer.oracle.get("runs") or []), answer.kind
-
-
-def measure_evictions(path: Path, minor: int, seed: int, cases: int, jobs: int) -> dict[str, Any]:
+def eviction_figures(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The question `evict` beside the real preemption; the cases on which they disagree by their numbers."""
-    tasks = [(seed, number, minor) for number in range(cases)]
-    with multiprocessing.Pool(jobs, _begin, (path,)) as pool:
-        records = pool.map(_one_eviction, tasks, chunksize=4)
-    kinds = {kind: sorted(number for number, _evicted, found in records if found == kind) for kind in KINDS}
-    return {"cases": cases, "evicting": sum(evicted for _number, evicted, _kind in records), **kinds}
+    kinds = {kind: sorted(item["number"] for item in records if item["kind"] == kind) for kind in KINDS}
+    return {"cases": len(records), "evicting": sum(item["evicted"] for item in records), **kinds}
 
 
 def read_quantities(path: Path, seed: int, count: int) -> list[dict[str, str]]:
@@ -181,60 +207,85 @@ def read_quantities(path: Path, seed: int, count: int) -> list[dict[str, str]]:
         oracle.close()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="of a run to repeat")
-    parser.add_argument("--cases", type=int, default=10_000, help="for the newest minor")
-    parser.add_argument("--oldest-cases", type=int, default=3_000, help="for the oldest minor")
-    parser.add_argument("--quantities", type=int, default=100_000)
-    parser.add_argument("--evictions", type=int, default=500, help="cases in which pods may be evicted")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--shrink", type=int, default=3, help="so many disagreements of each kind are made small")
-    options = parser.parse_args()
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**9)
-    print(f"capacity-oracle: seed {seed}", flush=True)
-    result: dict[str, Any] = {"seed": seed, "cases": 0, "minors": {}, "disagreements": []}
-    began = time.monotonic()
+def unbalanced(found: dict[str, Any], names: Iterable[str]) -> list[str]:
+    """What the cases of a whole run lack: features too rare, too seldom or too often placed; too few near the edge."""
+    told = []
+    low, high = FIT_SHARES
+    for name in names:
+        entry = found["features"].get(name, {"cases": 0, "fit": 0.0})
+        if entry["cases"] < LEAST_OF_FEATURE:
+            told.append(f"{name}: {entry['cases']} cases, at least {LEAST_OF_FEATURE} are wanted")
+        if not low <= entry["fit"] <= high:
+            told.append(f"{name}: {entry['fit']:.0%} of its cases fit, {low:.0%} to {high:.0%} are wanted")
+    if found["edge"] <= LEAST_AT_EDGE:
+        told.append(f"{found['edge']:.0%} of the cases are within a pod of the edge, more than half are wanted")
+    return told
+
+
+def judge_run(result: dict[str, Any]) -> list[str]:
+    """Where a run is not as it has to be, in words."""
     failed = []
-    for minor, cases in ((ask.NEWEST, options.cases), (ask.OLDEST, options.oldest_cases)):
-        if not cases:
-            continue
-        path = program(minor)
-        started = time.monotonic()
-        records = measure(path, minor, seed, cases, options.jobs)
-        found = figures(records)
-        found["seconds"] = round(time.monotonic() - started, 1)
-        result["minors"][f"1.{minor}"] = found
-        result["disagreements"] += write_disagreements(records, minor, path, options.shrink)
-        names = {
-            "false_fits": ask.FALSE_FIT,
-            "false_refusals": ask.FALSE_REFUSAL,
-            "needless_doubt": ask.NEEDLESS_DOUBT,
-            "crashes": ask.CRASH,
-        }
-        for name, kind in names.items():
-            if found[name] > MOST[kind] * cases:
-                failed.append(f"1.{minor}: {name}: {found[name]} of {cases}, at most {MOST[kind]:.1%}")
-    if options.evictions:
-        found = measure_evictions(program(ask.NEWEST), ask.NEWEST, seed, options.evictions, options.jobs)
-        result["evictions"] = found
-        print(f"evictions: {json.dumps(found)}")
-        if found[ask.FALSE_FIT] or found[ask.CRASH]:
-            failed.append(f"evictions: false fits {found[ask.FALSE_FIT]}, crashes {found[ask.CRASH]}")
-    if options.quantities:
-        different = read_quantities(program(ask.NEWEST), seed, options.quantities)
-        result["quantities"] = {"texts": options.quantities, "differences": len(different), "first": different[:20]}
-        if different:
-            failed.append(f"quantities: {len(different)} of {options.quantities} are read differently")
+    for minor, found in result["minors"].items():
+        for name, kind in NAMES.items():
+            if found[name] > MOST[kind] * found["cases"]:
+                failed.append(f"{minor}: {name}: {found[name]} of {found['cases']}, at most {MOST[kind]:.1%}")
+        if found["cases"] >= WHOLE_RUN:
+            failed += [f"{minor}: {line}" for line in unbalanced(found, names_of(int(minor.partition(".")[2])))]
+    evictions = result.get("evictions")
+    if evictions and (evictions[ask.FALSE_FIT] or evictions[ask.CRASH]):
+        failed.append(f"evictions: false fits {evictions[ask.FALSE_FIT]}, crashes {evictions[ask.CRASH]}")
+    texts = result.get("quantities")
+    if texts and texts["differences"]:
+        failed.append(f"quantities: {texts['differences']} of {texts['texts']} are read differently")
+    return failed
+
+
+def run_slice(progress: Progress, options: argparse.Namespace, programs: dict[int, Path]) -> bool:
+    """Make the next cases of a run; whether none is missing afterwards."""
+    left = options.slice or sys.maxsize
+    parts = [(f"1.{minor}", minor, count, _one) for minor, count in zip(MINORS, (options.cases, options.oldest_cases))]
+    parts.append(("evictions", ask.NEWEST, options.evictions, one_eviction))
+    for part, minor, count, one in parts:
+        numbers = progress.missing(part, count)
+        if numbers and left:
+            chosen = numbers[:left]
+            left -= len(chosen)
+
+            def keep(record: dict[str, Any], part: str = part) -> None:
+                progress.add(part, record)
+
+            measure(programs[minor], minor, options.seed, chosen, options.jobs, one, keep)
+    if options.quantities and left and progress.missing("quantities", 1):
+        different = read_quantities(programs[ask.NEWEST], options.seed, options.quantities)
+        told = {"texts": options.quantities, "differences": len(different), "first": different[:20]}
+        progress.add("quantities", {"number": 0, **told})
+    made = [(part, count) for part, _minor, count, _one_of in parts] + [("quantities", min(1, options.quantities))]
+    return not any(progress.missing(part, count) for part, count in made)
+
+
+def add_up(progress: Progress, options: argparse.Namespace, programs: dict[int, Path]) -> dict[str, Any]:
+    """The figures of all slices so far."""
+    result: dict[str, Any] = {"seed": options.seed, "cases": 0, "minors": {}, "disagreements": []}
+    for minor, count in zip(MINORS, (options.cases, options.oldest_cases)):
+        records = progress.of(f"1.{minor}", count)
+        if records:
+            result["minors"][f"1.{minor}"] = figures(records)
+            result["disagreements"] += write_disagreements(records, minor, programs[minor], options.shrink)
+    evictions = progress.of("evictions", options.evictions)
+    if evictions:
+        result["evictions"] = eviction_figures(evictions)
+    for told in progress.of("quantities", 1 if options.quantities else 0):
+        result["quantities"] = {key: told[key] for key in ("texts", "differences", "first")}
     newest = result["minors"].get(f"1.{ask.NEWEST}", {})
     for name in ("false_fits", "false_refusals", "needless_doubt"):
         result[name] = sum(found[name] for found in result["minors"].values())
     result["cases"] = sum(found["cases"] for found in result["minors"].values())
     result["features"] = {name: entry["cases"] for name, entry in newest.get("features", {}).items()}
-    result["seconds"] = round(time.monotonic() - began, 1)
-    target = CHECKOUT / "build" / "bench" / "capacity-oracle.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def tell(result: dict[str, Any]) -> None:
+    """The figures, to read."""
     for item in result["disagreements"]:
         print(
             f"{item['kind']}: 1.{item['minor']} case {item['number']} ({', '.join(item['features'])}): "
@@ -243,10 +294,50 @@ def main() -> int:
     for name, found in result["minors"].items():
         shown = {key: value for key, value in found.items() if key != "features"}
         print(f"{name}: {json.dumps(shown)}")
-    print(f"capacity-oracle: seed {seed}, {result['cases']} cases in {result['seconds']:.0f} s: {target}")
+        features = found["features"].values()
+        counts, shares = [item["cases"] for item in features], [item["fit"] for item in features]
+        print(
+            f"{name}: {len(counts)} features, {min(counts)} to {max(counts)} cases of each, of which {min(shares):.0%}"
+            f" to {max(shares):.0%} fit; {found['edge']:.1%} of the cases within one pod of the edge"
+        )
+    for name in ("evictions", "quantities"):
+        if name in result:
+            print(f"{name}: {json.dumps(result[name])}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="of a run to repeat, or to go on with")
+    parser.add_argument("--cases", type=int, default=WHOLE_RUN, help="for the newest minor")
+    parser.add_argument("--oldest-cases", type=int, default=3_000, help="for the oldest minor")
+    parser.add_argument("--quantities", type=int, default=100_000)
+    parser.add_argument("--evictions", type=int, default=500, help="cases in which pods may be evicted")
+    parser.add_argument("--slice", type=int, default=0, help="so many cases now; the next call with the seed goes on")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--shrink", type=int, default=3, help="so many disagreements of each kind are made small")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(10**9)
+    print(f"capacity-oracle: seed {options.seed}", flush=True)
+    programs = {minor: program(minor) for minor in MINORS}
+    code = digest(programs.values())
+    progress = Progress(CHECKOUT / "build" / "oracle" / f"run-{code}-{options.seed}.jsonl")
+    began = time.monotonic()
+    complete = run_slice(progress, options, programs)
+    progress.add("seconds", {"number": time.time_ns(), "seconds": round(time.monotonic() - began, 1)})
+    result = {**add_up(progress, options, programs), "code": code, "complete": complete}
+    result["seconds"] = round(progress.total("seconds", "seconds"), 1)
+    target = CHECKOUT / "build" / "bench" / "capacity-oracle.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(result, indent=1) + "\n")
+    tell(result)
+    print(f"capacity-oracle: seed {options.seed}, {result['cases']} cases in {result['seconds']:.0f} s: {target}")
+    failed = judge_run(result)
     for line in failed:
         print(f"capacity-oracle: FAILED: {line}", file=sys.stderr)
-    return 1 if failed else 0
+    if not complete:
+        print(f"capacity-oracle: not all cases are made; go on with --seed {options.seed}", file=sys.stderr)
+    return 1 if failed else 0 if complete else 3
 
 
 if __name__ == "__main__":

@@ -487,7 +487,7 @@ def namespaces(draft: Draft) -> None:
         draft.run_elsewhere(node, {"app": "friend"}, namespace=draft.rng.choice(["team-a", NAMESPACE]))
     term = _pod_term(draft, {"app": "friend"})
     term["namespaces"] = draft.rng.choice([["team-a"], ["team-a", NAMESPACE], [NAMESPACE]])
-    _hard(draft, draft.rng.choice(["podAffinity", "podAntiAffinity"]), term)
+    _hard(draft, draft.rng.choice(["podAffinity", "podAntiAffinity", "podAntiAffinity"]), term)
 
 
 @feature("affinity_match_label_keys")
@@ -764,6 +764,84 @@ def pvc_csi_limits(draft: Draft) -> None:
         draft.cluster += [volume, claim]
         spec = draft.other(volumes=[{"name": "used", "persistentVolumeClaim": {"claimName": "used"}}])
         draft.run_elsewhere(draft.rng.choice(draft.nodes), spec=spec)
+
+
+def _own_claims(draft: Draft, class_name: str, size: str = "1Gi") -> None:
+    """A claim for each pod: of a StatefulSet's template, or one that comes and goes with the pod."""
+    spec = _claim("data", class_name, size=size)["spec"]
+    if draft.rng.random() < 0.5:
+        draft.kind = "StatefulSet"
+        draft.claim_templates.append({"metadata": {"name": "data"}, "spec": spec})
+    else:
+        _ephemeral(draft, spec)
+
+
+def _ephemeral(draft: Draft, spec: Document) -> None:
+    volume = {"name": draft.name("scratch"), "ephemeral": {"volumeClaimTemplate": {"spec": spec}}}
+    draft.pod.setdefault("volumes", []).append(volume)
+
+
+@feature("pvc_ephemeral")
+def pvc_ephemeral(draft: Draft) -> None:
+    """Claims that come and go with their pods: on volumes that stand ready, or made within a driver's limit."""
+    rng = draft.rng
+    if rng.random() < 0.5:
+        draft.storage_class("static", "kubernetes.io/no-provisioner")
+        for number, node in enumerate(draft.some_nodes()):
+            for copy in range(rng.randint(1, 2)):
+                at = {"nodeAffinity": _at(HOSTNAME, [node["metadata"]["name"]])}
+                draft.cluster.append(_volume(f"pv-{number}-{copy}", "static", rng.choice(["1Gi", "5Gi"]), **at))
+        _ephemeral(draft, _claim("scratch", "static", size=rng.choice(["1Gi", "5Gi"]))["spec"])
+    else:
+        _csi(draft, None, rng.randint(1, 3))
+        draft.storage_class("csi-limited", "csi.example.com")
+        for _ in range(rng.randint(1, 2)):
+            _ephemeral(draft, _claim("scratch", "csi-limited")["spec"])
+    draft.container["resources"] = {"requests": {"cpu": "50m"}}
+
+
+@feature("pvc_storage_capacity")
+def pvc_storage_capacity(draft: Draft) -> None:
+    """The driver says how much room its storage has where; what it does not speak of has none."""
+    rng = draft.rng
+    driver = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.measured.com"}}
+    draft.cluster.append({**driver, "spec": {"storageCapacity": rng.random() < 0.9}})
+    draft.storage_class("measured", "csi.measured.com")
+    key = rng.choice([HOSTNAME, ZONE])
+    for value in sorted({node["metadata"]["labels"].get(key, "") for node in draft.some_nodes()} - {""}):
+        room: Document = {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSIStorageCapacity",
+            "metadata": {"name": draft.name("room"), "namespace": "default"},
+            "storageClassName": rng.choice(["measured", "measured", "measured", "other"]),
+            "nodeTopology": {"matchLabels": {key: value}},
+            "capacity": rng.choice(["3Gi", "5Gi", "20Gi"]),
+        }
+        if rng.random() < 0.3:
+            room["maximumVolumeSize"] = rng.choice(["2Gi", "10Gi"])
+        draft.cluster.append(room)
+    size = rng.choice(["1Gi", "4Gi", "5Gi", "6Gi"])
+    if rng.random() < 0.5:
+        _own_claims(draft, "measured", size)
+    else:
+        draft.cluster.append(_claim("measured", "measured", size=size))
+        draft.mount("measured")
+
+
+@feature("pvc_immediate")
+def pvc_immediate(draft: Draft) -> None:
+    """A class that binds at once: the claim has its volume, or the cluster owes it one and its pods wait."""
+    draft.storage_class("at-once", "csi.once.com", "Immediate")
+    if draft.rng.random() < 0.3:
+        draft.cluster.append(_claim("owed", "at-once"))
+        draft.mount("owed")
+        return
+    where = {"nodeAffinity": _at(ZONE, draft.rng.sample(["a", "b", "c"], 2))}
+    volume = _volume("pv-at-once", "at-once", csi={"driver": "csi.once.com", "volumeHandle": "one"}, **where)
+    claim = _claim("given", "at-once", volume="pv-at-once")
+    _bind(volume, claim)
+    draft.cluster += [volume, claim]
+    draft.mount("given")
 
 
 @feature("pvc_read_write_once_pod")

@@ -41,6 +41,8 @@ _OF_ANY_POD = [
     "host_ports",
     "order_of_objects",
 ]
+# Other features seldom go with these, so their turn comes more often.
+_TWICE = ("pvc_read_write_once_pod",)
 # Other priorities, pods that no scheduler places, and pods that admission refuses say nothing about eviction.
 _NOT_WITH_EVICTION = {"priority_class", "node_name", "resource_quota", "limit_range_bounds"}
 
@@ -93,7 +95,7 @@ def draft_of(rng: random.Random, minor: int, focus: str) -> Draft:
 def make(seed: int, number: int, minor: int, fits: Fits) -> Case:
     """One case, about the feature whose turn it is, grown until one pod more would not fit, or that pod with it."""
     rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a case, not a secret
-    names = names_of(minor)
+    names = [*names_of(minor), *_TWICE]
     focus = names[number % len(names)]
     wanted = rng.random() < 0.53
     found: list[tuple[bool, bool, Draft, int]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube import describe as words
+from ansible_collections.airgap.speech.plugins.module_utils.kube import quantity as quantities
 from ansible_collections.airgap.speech.plugins.module_utils.kube.describe import as_result
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import Manifest
 from ansible_collections.airgap.speech.plugins.module_utils.kube.problem import Change, Problem, Release
@@ -35,6 +36,16 @@ def _pod_specs(documents: Sequence[Mapping[str, Any]]) -> List[Mapping[str, Any]
     return found
 
 
+def _asks_for_devices(specs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a container asks for an extended resource, such as a GPU."""
+    containers = [
+        item for spec in specs for group in ("initContainers", "containers") for item in spec.get(group) or []
+    ]
+    resources = [item.get("resources") or {} for item in containers]
+    names = [name for item in resources for kind in ("limits", "requests") for name in item.get(kind) or {}]
+    return any(quantities.is_extended(str(name)) for name in names)
+
+
 def complete(
     reader: Reader, snapshot: Snapshot, releases: Sequence[Release], questions: Sequence[str] = (NOW,)
 ) -> Snapshot:
@@ -57,6 +68,9 @@ def complete(
         reader.add(snapshot, "PodDisruptionBudget")
     if any(spec.get("runtimeClassName") for spec in specs):
         reader.add(snapshot, "RuntimeClass")
+    if _asks_for_devices(specs) and reader.serves("resource.k8s.io", "v1"):
+        # A class may give devices for what no node counts.
+        reader.add(snapshot, "DeviceClass")
     volumes = [volume for spec in specs for volume in spec.get("volumes") or []]
     mounts = any(volume.get("persistentVolumeClaim") or volume.get("ephemeral") for volume in volumes)
     if mounts or any((document.get("spec") or {}).get("volumeClaimTemplates") for document in documents):

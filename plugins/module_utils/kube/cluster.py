@@ -425,10 +425,11 @@ class Cluster:
 
     def sentence(self, counts: Mapping[str, int]) -> str:
         """The scheduler's sentence of how many nodes have which reason."""
-        listed = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
-        return (
-            f"0/{len(self.nodes)} nodes are available: {listed}." if listed else "no nodes available to schedule pods"
-        )
+        if not self.nodes:
+            return "no nodes available to schedule pods"
+        told = self.fixed.version.counts_not_named
+        listed = sorted(f"{count} {reason}" for reason, count in counts.items() if told or reason != NOT_NAMED)
+        return f"0/{len(self.nodes)} nodes are available:" + (f" {', '.join(listed)}." if listed else "")
 
     # Equivalence
 

@@ -113,6 +113,13 @@ class Reader:
                 {"kind": kind, **document} for document in self._list(right, f"{group}{where}/{plural}")
             )
 
+    def serves(self, group: str, version: str) -> bool:
+        """Whether the cluster has a group of the API in a version; every user may ask that."""
+        for item in self._get("/apis", {}).get("groups") or []:
+            if item.get("name") == group:
+                return any(entry.get("version") == version for entry in item.get("versions") or [])
+        return False
+
     def _list(self, right: str, path: str, query: Optional[Mapping[str, str]] = None) -> Iterator[Mapping[str, Any]]:
         try:
             yield from list_all(self._get, path, query)
@@ -140,6 +147,7 @@ _KINDS = {
     "CSIStorageCapacity": ("/apis/storage.k8s.io/v1", "csistoragecapacities"),
     "StorageClass": ("/apis/storage.k8s.io/v1", "storageclasses"),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
+    "DeviceClass": ("/apis/resource.k8s.io/v1", "deviceclasses"),
     "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses"),
     "RuntimeClass": ("/apis/node.k8s.io/v1", "runtimeclasses"),
 }

@@ -18,6 +18,8 @@ class Version:
 
     # What the scheduler says.
     names_taints: bool = False
+    # Nodes that a pod does not name (metadata.name) are counted among those that are not available.
+    counts_not_named: bool = True
     volume_affinity: str = "node(s) didn't match PersistentVolume's node affinity"
     one_pod_only: str = (
         "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another"
@@ -38,6 +40,7 @@ def of(minor: Optional[int]) -> Version:
     minor = NEWEST if minor is None else minor
     return Version(
         names_taints=minor < 35,
+        counts_not_named=minor >= 32,
         volume_affinity=Version.volume_affinity if minor >= 33 else "node(s) had volume node affinity conflict",
         one_pod_only=Version.one_pod_only
         if minor >= 34

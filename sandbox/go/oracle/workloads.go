@@ -73,6 +73,9 @@ func (w *world) apply(manifest []runtime.Object) error {
 		}
 		w.stamped++
 		stamp(stored, w.stamped)
+		if !w.claimsOf(gate, stored) {
+			continue
+		}
 		if item.daemon {
 			w.daemons = append(w.daemons, stored)
 		} else {
@@ -80,6 +83,30 @@ func (w *world) apply(manifest []runtime.Object) error {
 		}
 	}
 	return nil
+}
+
+// claimsOf does what the controller of ephemeral volumes does: each has a claim that its pod owns.
+func (w *world) claimsOf(gate *gate, pod *v1.Pod) bool {
+	for _, volume := range pod.Spec.Volumes {
+		if volume.Ephemeral == nil || volume.Ephemeral.VolumeClaimTemplate == nil {
+			continue
+		}
+		template := volume.Ephemeral.VolumeClaimTemplate
+		claim := &v1.PersistentVolumeClaim{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+			ObjectMeta: metav1.ObjectMeta{
+				Name: pod.Name + "-" + volume.Name, Namespace: pod.Namespace, OwnerReferences: owned(pod, "v1", "Pod"),
+			},
+			Spec: *template.Spec.DeepCopy(),
+		}
+		stored, err := gate.admitClaim(claim)
+		if err != nil {
+			w.rejected["PersistentVolumeClaim "+claim.Namespace+"/"+claim.Name] = err.Error()
+			return false
+		}
+		w.add(stored)
+	}
+	return true
 }
 
 // expand makes the pods of a workload as its controller does, and the claims that belong to them.

@@ -49,7 +49,7 @@ def test_saved_cases(path: Path) -> None:
 def test_fresh_cases(program: Path, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")
-    records = capacity_oracle.measure(program, ask.NEWEST, seed, FRESH_CASES, jobs=2)
+    records = capacity_oracle.measure(program, ask.NEWEST, seed, range(FRESH_CASES), jobs=2)
     found = Counter(record["kind"] for record in records)
     bad = [record for record in records if record["kind"] in (ask.FALSE_FIT, ask.CRASH)]
     (tmp_path / "bad.json").write_text(json.dumps(bad, indent=1))
@@ -63,7 +63,10 @@ def test_fresh_cases(program: Path, tmp_path: Path) -> None:
 
 def test_fresh_evictions(program: Path) -> None:
     seed = random.SystemRandom().randrange(10**9)
-    found = capacity_oracle.measure_evictions(program, ask.NEWEST, seed, FRESH_EVICTIONS, jobs=2)
+    records = capacity_oracle.measure(
+        program, ask.NEWEST, seed, range(FRESH_EVICTIONS), jobs=2, one=capacity_oracle.one_eviction
+    )
+    found = capacity_oracle.eviction_figures(records)
     assert found["evicting"], f"seed {seed}: {found}"
     assert (found[ask.FALSE_FIT], found[ask.CRASH]) == ([], []), f"seed {seed}: {found}"
 

@@ -190,15 +190,47 @@ def test_a_volume_of_a_node_takes_all_its_pods_to_the_first_ones_node():
     [
         ({"schedulerName": "other"}, "schedulerName other"),
         ({"resourceClaims": [{"name": "gpu"}]}, "DRA"),
+        ({"schedulingGates": [{"name": "quota"}]}, "schedulingGates"),
+        ({"workloadRef": {"name": "w", "podGroup": "g"}}, "a group that is scheduled together"),
+        ({"schedulingGroup": {"podGroupName": "g"}}, "a group that is scheduled together"),
         ({"runtimeClassName": "kata"}, "RuntimeClass kata: not found"),
         ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "models"}}]}, "it is not there yet"),
+        ({"volumes": [{"name": "v", "iscsi": {"iqn": "i", "lun": 0, "targetPortal": "t"}}]}, "volume v: iscsi"),
     ],
 )
 def test_what_is_not_modelled_is_said(change, note):
+    """Never a silent fits: what the verdict is without stands beside it."""
     document = deployment()
     document["spec"]["template"]["spec"].update(change)
     verdict = judge([pool()], [document])
+    assert verdict.verdict == "fits"
     assert any(note in entry for entry in verdict.not_modelled)
+
+
+def test_objects_that_are_not_modelled_are_said():
+    gpu = deployment()
+    gpu["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": 1}}
+    device_class = {"kind": "DeviceClass", "metadata": {"name": "gpu"}}
+    device_class["spec"] = {"extendedResourceName": "nvidia.com/gpu"}
+    nodes = pool(allocatable={"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": 1})
+    objects = {"DeviceClass": [device_class]}
+    for template in ({"kind": "ResourceClaimTemplate"}, {"kind": "ResourceClaim"}):
+        named = {**template, "metadata": {"name": "gpu"}}
+        assert judge([pool()], [named, deployment()]).not_modelled == [
+            f"{template['kind']} default/gpu: devices asked by claim (DRA)"
+        ]
+    verdict = judge([nodes], [gpu], objects=objects)
+    assert verdict.not_modelled == ["DeviceClass gpu: devices that it gives for an extended resource (DRA)"]
+    # A claim of the manifest itself that is bound at once: where its volume comes to lie, nobody knows yet.
+    at_once = storage_class("disk.csi.example")
+    at_once["volumeBindingMode"] = "Immediate"
+    documents = [claim("models"), with_volume(deployment(), "models")]
+    verdict = judge([pool()], documents, objects={"StorageClass": [at_once]})
+    assert any("not bound yet" in note for note in verdict.not_modelled)
+    # One that the cluster has and has not bound keeps its pods waiting.
+    objects = {"StorageClass": [at_once], "PersistentVolumeClaim": [claim("models")]}
+    verdict = judge([pool()], [with_volume(deployment(), "models")], objects=objects)
+    assert (verdict.verdict, verdict.not_modelled) == ("does_not_fit", [])
 
 
 def test_headroom_counts_further_pods():
@@ -242,3 +274,20 @@ def test_the_text_names_workloads_shortfalls_and_what_is_missing():
     assert "- Deployment speech/app: 1 pod(s) pending: 0/2 nodes are available: 2 Insufficient cpu." in text
     assert "a pod asks for 3 of cpu; the node with the most has 1 free" in text
     assert "workload" in text
+
+
+@pytest.mark.parametrize(
+    ("minor", "words"),
+    [
+        (32, "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't satisfy plugin(s) [NodeAffinity]."),
+        # It leaves out the nodes that it did not look at.
+        (31, "0/2 nodes are available: 1 Insufficient cpu."),
+    ],
+)
+def test_nodes_that_a_pod_does_not_name(minor, words):
+    document = deployment(cpu="8")
+    named = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["worker-1"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [named]}}
+    document["spec"]["template"]["spec"]["affinity"] = {"nodeAffinity": required}
+    verdict, _manifest = assess([document], "default", Snapshot(nodes=read_pools([pool()]), minor=minor))
+    assert verdict.shortfalls[0].message == words

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import complete
+from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import ask, complete
 from ansible_collections.airgap.speech.plugins.module_utils.kube.problem import Release
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import (
     ApiError,
@@ -92,6 +92,24 @@ def test_reads_what_the_pods_bring_into_question_and_nothing_else():
     assert "/apis/storage.k8s.io/v1/csinodes" in paths
     assert "/api/v1/namespaces/speech/persistentvolumeclaims" in paths
     assert "/api/v1/persistentvolumes" in paths
+
+
+def test_where_pods_ask_for_gpus_classes_of_devices_are_read_if_the_cluster_has_them():
+    limits = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    gpu = {**DOCUMENT, "spec": {"containers": [{"name": "c", **limits}]}}
+    groups = [{"name": "resource.k8s.io", "versions": [{"version": "v1"}]}]
+    for served, read in (([], False), (groups, True)):
+        classes = [{"metadata": {"name": "gpu"}, "spec": {"extendedResourceName": "nvidia.com/gpu"}}]
+        api = Api({"/apis/resource.k8s.io/v1/deviceclasses": classes, "/api/v1/nodes": [node("n1")]})
+
+        def get(path, query, api=api, served=served):
+            return {"groups": served} if path == "/apis" else api(path, query)
+
+        reader = Reader(get)
+        snapshot = complete(reader, reader.base(), [Release((gpu,), "speech")])
+        assert bool(snapshot.of("DeviceClass")) is read
+        notes = ask([Release((gpu,), "speech")], snapshot)["not_modelled"]
+        assert any("devices that it gives" in note for note in notes) is read
 
 
 def test_missing_rights_are_told_all_at_once():
