@@ -139,8 +139,8 @@ bench-capacity: venv ## the verdict's time and memory for 100, 1,000 and 5,000 n
 	$(bin)/python -m dev.bench_capacity
 
 .PHONY: capacity-oracle
-capacity-oracle: venv ## the verdict beside the real scheduler's on 13,000 random cases (SEED=... repeats a run)
-	$(bin)/python -m dev.capacity_oracle $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases $(CASES))
+capacity-oracle: venv ## the verdict beside the real scheduler's on 13,000 random cases (SEED=... repeats a run or goes on with it)
+	$(bin)/python -m dev.capacity_oracle $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases $(CASES)) $(if $(SLICE),--slice $(SLICE))
 
 .PHONY: bench-capacity-live
 bench-capacity-live: venv ## the whole module against the sandbox with 1,000 simulated nodes and 10,000 pods
