@@ -45,6 +45,9 @@ nocows = true
 forks = 20
 host_key_checking = true
 
+[connection]
+pipelining = true
+
 [ssh_connection]
 pipelining = true
 ssh_args = -o ControlMaster=auto -o ControlPersist=120s
