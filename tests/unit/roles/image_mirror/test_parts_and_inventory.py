@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -66,3 +67,6 @@ def test_one_medium_then_the_rest_then_the_inventory(
     assert third.returncode == 0, third.stdout + third.stderr
     assert "5 items with 11 blobs" in " ".join(third.stdout.split())
     assert load(str(inventory)).missing == []
+    digest = hashlib.sha256(inventory.read_bytes()).hexdigest()
+    assert Path(f"{inventory}.sha256").read_text() == f"{digest}  site.json\n"
+    assert f"its sha256 is {digest}" in third.stdout
