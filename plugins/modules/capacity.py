@@ -31,11 +31,26 @@ options:
   manifest:
     description:
       - Rendered manifests, as C(helm template) prints them.
-      - Exactly one of O(manifest), O(manifest_file) and O(releases) is required.
+      - Exactly one of O(manifest), O(manifest_file), O(chart) and O(releases) is required.
     type: str
   manifest_file:
     description: Path of a file with rendered manifests.
     type: path
+  chart:
+    description:
+      - Path of a Helm chart, a directory or a package, that is rendered with O(values).
+      - It is rendered for the Kubernetes version of the cluster, where that is read from its API.
+    type: path
+  values:
+    description:
+      - Values of O(chart), laid over its own.
+      - Ansible shows a module's options. Where they hold secrets, give the task C(no_log).
+    type: dict
+    default: {}
+  helm:
+    description: The helm program that renders charts.
+    type: str
+    default: helm
   namespace:
     description: Namespace of the objects that name none.
     type: str
@@ -60,11 +75,20 @@ options:
         type: str
         default: default
       manifest:
-        description: Rendered manifests. Exactly one of this and O(releases[].manifest_file) is required.
+        description:
+          - Rendered manifests.
+          - Exactly one of this, O(releases[].manifest_file) and O(releases[].chart) is required.
         type: str
       manifest_file:
         description: Path of a file with rendered manifests.
         type: path
+      chart:
+        description: As O(chart).
+        type: path
+      values:
+        description: As O(values).
+        type: dict
+        default: {}
   questions:
     description:
       - What to ask, each with a verdict of its own in RV(answers). The first one is answered at the top level too.
@@ -100,6 +124,7 @@ options:
 requirements:
   - PyYAML
   - kubernetes (Python package), where O(kubeconfig) is used
+  - helm, where a chart is given
 notes:
   - What the module does not model, such as devices by claim (DRA), scheduling gates and other schedulers,
     is named in RV(not_modelled).
@@ -124,6 +149,14 @@ EXAMPLES = r"""
         namespace: monitoring
         manifest_file: monitoring.yaml
     questions: [now, rolling_update, lost_nodes]
+    kubeconfig: ~/.kube/config
+
+- name: Ask about a chart with its values
+  airgap.speech.capacity:
+    chart: open-speech-1.2.3.tgz
+    values: {stt: {replicas: 4}}
+    release: speech
+    namespace: speech
     kubeconfig: ~/.kube/config
 
 - name: Plan for a cluster that does not exist yet
@@ -285,11 +318,18 @@ kubernetes_minor:
   sample: 36
 """
 
+import tempfile
 import traceback
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import (
+    Chart,
+    Renderer,
+    RenderFailed,
+    write_values,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.kube.api import getter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.capacity import ask, complete
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
@@ -312,16 +352,35 @@ def read_text(path: str, what: str) -> str:
         raise SpecError(f"{what} {path}: it cannot be read: {error}; give the path of a text file") from None
 
 
-def releases_of(params: Mapping[str, Any]) -> List[Release]:
+def rendered(module: AnsibleModule, release: Mapping[str, Any], minor: Optional[int]) -> str:
+    """The manifests of a release's chart, for a minor version of Kubernetes where it is known."""
+    chart = Chart(
+        release["chart"],
+        release=release["name"] or "release",
+        namespace=release["namespace"],
+        kube_version=f"1.{minor}.0" if minor else "",
+    )
+    renderer = Renderer(module.run_command, helm=module.params["helm"])
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+        values = [write_values(folder, "values", release["values"])] if release["values"] else []
+        return renderer.chart(chart, renderer.local(chart, folder), values)
+
+
+def releases_of(module: AnsibleModule, minor: Optional[int]) -> List[Release]:
     """The releases that the options name."""
+    params = module.params
     given = params["releases"]
     if given is None:
-        given = [
-            {"name": params["release"], **{key: params[key] for key in ("namespace", "manifest", "manifest_file")}}
-        ]
+        names = ("namespace", "manifest", "manifest_file", "chart", "values")
+        given = [{"name": params["release"], **{key: params[key] for key in names}}]
     result = []
     for item in given:
-        text = item["manifest"] if item["manifest"] is not None else read_text(item["manifest_file"], "manifest")
+        if item["chart"] is not None:
+            text = rendered(module, item, minor)
+        elif item["manifest_file"] is not None:
+            text = read_text(item["manifest_file"], "manifest")
+        else:
+            text = item["manifest"]
         result.append(Release(tuple(load_documents(text)), item["namespace"], item["name"]))
     return result
 
@@ -329,12 +388,14 @@ def releases_of(params: Mapping[str, Any]) -> List[Release]:
 def run(module: AnsibleModule) -> Dict[str, Any]:
     """Find the verdict."""
     params = module.params
-    releases = releases_of(params)
     if params["cluster_file"]:
         snapshot = from_documents(load_documents(read_text(params["cluster_file"], "cluster file")))
+        releases = releases_of(module, snapshot.minor)
     else:
         reader = Reader(getter("capacity", params["kubeconfig"], params["context"]))
-        snapshot = complete(reader, reader.base(), releases, params["questions"])
+        snapshot = reader.base()
+        releases = releases_of(module, snapshot.minor)
+        snapshot = complete(reader, snapshot, releases, params["questions"])
     return ask(releases, snapshot, params["questions"], tolerate_nodes=params["tolerate_nodes"])
 
 
@@ -343,6 +404,9 @@ def main() -> None:
         argument_spec={
             "manifest": {"type": "str"},
             "manifest_file": {"type": "path"},
+            "chart": {"type": "path"},
+            "values": {"type": "dict", "default": {}},
+            "helm": {"type": "str", "default": "helm"},
             "namespace": {"type": "str", "default": "default"},
             "release": {"type": "str", "default": ""},
             "releases": {
@@ -353,9 +417,11 @@ def main() -> None:
                     "namespace": {"type": "str", "default": "default"},
                     "manifest": {"type": "str"},
                     "manifest_file": {"type": "path"},
+                    "chart": {"type": "path"},
+                    "values": {"type": "dict", "default": {}},
                 },
-                "mutually_exclusive": [("manifest", "manifest_file")],
-                "required_one_of": [("manifest", "manifest_file")],
+                "mutually_exclusive": [("manifest", "manifest_file", "chart")],
+                "required_one_of": [("manifest", "manifest_file", "chart")],
             },
             "questions": {
                 "type": "list",
@@ -368,15 +434,15 @@ def main() -> None:
             "context": {"type": "str"},
             "cluster_file": {"type": "path"},
         },
-        mutually_exclusive=[("manifest", "manifest_file", "releases"), ("kubeconfig", "cluster_file")],
-        required_one_of=[("manifest", "manifest_file", "releases"), ("kubeconfig", "cluster_file")],
+        mutually_exclusive=[("manifest", "manifest_file", "chart", "releases"), ("kubeconfig", "cluster_file")],
+        required_one_of=[("manifest", "manifest_file", "chart", "releases"), ("kubeconfig", "cluster_file")],
         supports_check_mode=True,
     )
     try:
         result = run(module)
     except ImportError as error:
         module.fail_json(msg=missing_required_lib(error.name or "PyYAML"), exception=traceback.format_exc())
-    except (SpecError, QuantityError, ApiError) as error:
+    except (SpecError, QuantityError, ApiError, RenderFailed) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)
 

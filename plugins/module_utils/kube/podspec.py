@@ -226,19 +226,38 @@ def _spreads(spec: Mapping[str, Any], labels: Mapping[str, str], thing: str, at:
 
 def _host_ports(spec: Mapping[str, Any], thing: str, where: str) -> FrozenSet[HostPort]:
     ports = set()
+    said = set()
     shared = bool(spec.get("hostNetwork"))
     for group in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(group) or []):
-            if group == "initContainers" and container.get("restartPolicy") != "Always":
-                continue
             at = f"{where}.{group}[{index}].ports"
-            for port in sequence(container.get("ports"), thing, at):
-                number = port.get("hostPort") or (port.get("containerPort") if shared else 0)
-                if number:
-                    ports.add(
-                        (str(port.get("protocol") or "TCP"), str(port.get("hostIP") or EVERY_ADDRESS), int(number))
-                    )
+            sidecar = container.get("restartPolicy") == "Always"
+            for number, port in enumerate(sequence(container.get("ports"), thing, at)):
+                one = _host_port(port, shared, thing, f"{at}[{number}]")
+                if not one[2] or (group == "initContainers" and not sidecar):
+                    continue
+                ports.add(one)
+                if group == "containers":
+                    # As written: an address left out and 0.0.0.0 are two things to the API server.
+                    words = f"{one[0]}/{port.get('hostIP') or ''}/{one[2]}"
+                    if words in said:
+                        raise SpecError(f"{thing}: {at}[{number}].hostPort: Duplicate value: {words!r}")
+                    said.add(words)
     return frozenset(ports)
+
+
+def _host_port(port: Mapping[str, Any], shared: bool, thing: str, at: str) -> HostPort:
+    """Protocol, address and number that a port of a container takes on its node; number 0 where it takes none."""
+    inside, outside = port.get("containerPort"), port.get("hostPort")
+    for name, number in (("containerPort", inside), ("hostPort", outside)):
+        if number and (isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 65536):
+            raise SpecError(f"{thing}: {at}.{name}: Invalid value: {number!r}: must be between 1 and 65535, inclusive")
+    if shared and outside and outside != inside:
+        raise SpecError(
+            f"{thing}: {at}.hostPort: Invalid value: {outside}: must match `containerPort` when `hostNetwork` is true"
+        )
+    address = str(port.get("hostIP") or EVERY_ADDRESS)
+    return str(port.get("protocol") or "TCP"), address, int(outside or (inside if shared else 0) or 0)
 
 
 def _pod_terms(

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import re
+import shutil
 import threading
 import types
 import urllib.parse
@@ -46,6 +48,9 @@ def run(tmp_path, manifest, **params):
     defaults = {
         "manifest": manifest,
         "manifest_file": None,
+        "chart": None,
+        "values": {},
+        "helm": "helm",
         "namespace": "speech",
         "release": "speech",
         "kubeconfig": None,
@@ -118,6 +123,61 @@ def test_several_releases_have_to_fit_together(tmp_path, capsys):
     result = call(capsys, releases=releases, cluster_file=str(tmp_path / "nodes.yml"))
     assert [item["workload"] for item in result["shortfalls"]] == ["Deployment three/app"]
     assert result["message"].startswith("capacity: release a in namespace one and release b in namespace two and ")
+
+
+CHART = {
+    "Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\nkubeVersion: '>=1.31.0'\n",
+    "values.yaml": "replicas: 1\ncpu: 1\n",
+    "templates/app.yaml": (MANIFEST % ("{{ .Values.replicas }}", "{{ .Values.cpu | quote }}")).replace(
+        "{name: app}", "{name: '{{ .Release.Name }}'}", 1
+    ),
+}
+
+
+@pytest.fixture
+def chart(tmp_path):
+    for name, text in CHART.items():
+        file = tmp_path / "chart" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return str(tmp_path / "chart")
+
+
+@pytest.fixture
+def helm():
+    """The real one: on the path, or built for the sandbox."""
+    cache = Path(os.environ.get("AIRGAP_SPEECH_CACHE") or Path.home() / ".cache/airgap-speech")
+    found = shutil.which("helm") or next(iter(sorted(str(path) for path in cache.glob("go/helm/*/bin/helm"))), None)
+    assert found, "no helm: install it, or build the sandbox's: .venv/bin/python -m sandbox build helm"
+    return found
+
+
+def test_a_chart_with_its_values(tmp_path, capsys, chart, helm):
+    (tmp_path / "nodes.yml").write_text(NODES)
+    asked = {"chart": chart, "helm": helm, "release": "speech", "cluster_file": str(tmp_path / "nodes.yml")}
+    result = call(capsys, **asked)
+    assert (result["verdict"], result["pods"]) == ("fits", 1)
+    result = call(capsys, **asked, values={"replicas": 3, "cpu": "4"})
+    assert (result["verdict"], result["shortfalls"][0]["workload"]) == ("does_not_fit", "Deployment default/speech")
+    both = [{"chart": chart, "values": {"cpu": "4"}, "name": name, "namespace": name} for name in ("one", "two")]
+    result = call(capsys, releases=both, helm=helm, cluster_file=str(tmp_path / "nodes.yml"))
+    assert (result["verdict"], result["pods"]) == ("fits", 2)
+
+
+def test_a_chart_is_rendered_for_the_version_of_the_cluster(kubeconfig, capsys, chart, helm):
+    Path(chart, "Chart.yaml").write_text(CHART["Chart.yaml"].replace("1.31.0", "1.36.0"))
+    assert call(capsys, chart=chart, helm=helm, kubeconfig=kubeconfig)["verdict"] == "fits"
+    Path(chart, "Chart.yaml").write_text(CHART["Chart.yaml"].replace("1.31.0", "1.37.0"))
+    result = call(capsys, chart=chart, helm=helm, kubeconfig=kubeconfig)
+    assert result["failed"]
+    assert result["msg"].startswith(f"chart {chart}: helm says Error: chart requires kubeVersion: >=1.37.0")
+
+
+def test_a_chart_that_is_not_there(tmp_path, capsys):
+    (tmp_path / "nodes.yml").write_text(NODES)
+    result = call(capsys, chart=str(tmp_path / "gone"), cluster_file=str(tmp_path / "nodes.yml"))
+    assert result["failed"]
+    assert "gone: does not exist; name a directory" in result["msg"]
 
 
 @pytest.mark.parametrize("args", [{}, {"manifest": "a: 1", "releases": [{"manifest": "a: 1"}]}, {"releases": [{}]}])

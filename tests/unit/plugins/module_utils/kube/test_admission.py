@@ -114,6 +114,10 @@ def test_pods_that_run_are_counted_where_the_cluster_has_not_counted():
     assert ask([quota({"pods": "2"}, used={"pods": "0"}), mine], deployment(replicas=2))["fits"]
 
 
+def ports(*entries):
+    return {"containers": [{"name": "c", "image": "x", "ports": list(entries)}]}
+
+
 def test_pods_that_have_ended_or_wait_are_counted_as_the_cluster_would():
     ended = {**running("done", "worker-1", namespace="default"), "status": {"phase": "Succeeded"}}
     assert ask([quota({"count/pods": "2"}), ended], deployment(replicas=2))["shortfalls"][0]["pods"] == 1
@@ -209,6 +213,17 @@ def test_the_default_priority_is_the_lowest_of_several():
             "must be greater than or equal to aggregate container requests of 1",
         ),
         ({"resources": {"limits": {"cpu": "1", "memory": 0.5}}}, ""),
+        (ports({"containerPort": 80, "hostPort": 65536}), "ports[0].hostPort: Invalid value: 65536: must be between 1"),
+        (ports({"containerPort": 0, "hostPort": "http"}), "ports[0].hostPort: Invalid value: 'http'"),
+        (
+            {**ports({"containerPort": 80, "hostPort": 81}), "hostNetwork": True},
+            "ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true",
+        ),
+        (
+            ports({"containerPort": 80, "hostPort": 80}, {"containerPort": 81, "hostPort": 80}),
+            "ports[1].hostPort: Duplicate value: 'TCP//80'",
+        ),
+        (ports({"containerPort": 80, "hostPort": 80}, {"containerPort": 80, "hostPort": 80, "protocol": "UDP"}), ""),
     ],
 )
 def test_what_the_api_server_refuses_names_object_and_field(spec, words):
