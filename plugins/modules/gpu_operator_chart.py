@@ -178,6 +178,11 @@ images:
   type: dict
   sample:
     nvcr.io/nvidia/driver:595.91.07-ubuntu24.04: ClusterPolicy cluster-policy spec.driver
+references:
+  description: The images that are needed, as the release names them.
+  returned: success
+  type: list
+  elements: str
 outside:
   description: Images that still name a registry outside, with the place. Always empty where O(registry) is.
   returned: success
@@ -280,6 +285,7 @@ def render(module: AnsibleModule) -> Dict[str, Any]:
         "manifest": manifest,
         "crds": crds,
         "images": needed,
+        "references": images.references,
         "outside": images.outside,
         "undecided": images.undecided,
         "validator_image": "{repository}/{image}:{version}".format(**validator) if validator else "",

@@ -50,6 +50,13 @@ options:
     description: Version of NVIDIA's driver, or its branch, that must run on the nodes. Any when empty.
     type: str
     default: ""
+  images:
+    description:
+      - References of the release that was deployed. A pod that runs another tag of one of them is of the release
+        before, and the operator has not replaced it yet.
+    type: list
+    elements: str
+    default: []
 requirements:
   - kubernetes (Python package)
 """
@@ -130,6 +137,7 @@ def look(get: Get, params: Mapping[str, Any]) -> Dict[str, Any]:
             list(list_all(get, f"/api/v1/namespaces/{namespace}/pods")),
             params["expected_nodes"],
             params["driver_version"],
+            params["images"],
         )
     except ForbiddenError as error:
         raise ApiError(
@@ -154,6 +162,7 @@ def main() -> None:
             "namespace": {"type": "str", "default": "gpu-operator"},
             "expected_nodes": {"type": "list", "elements": "str", "default": []},
             "driver_version": {"type": "str", "default": ""},
+            "images": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

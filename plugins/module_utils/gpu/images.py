@@ -20,6 +20,8 @@ class Images:
     """What the nodes need, by upstream reference, with a place each; and what is wrong with it."""
 
     needed: dict[str, str] = field(default_factory=dict)
+    # The same as the documents name them, at the private registry.
+    references: list[str] = field(default_factory=list)
     # Places that still name an image outside, such as "nvcr.io/nvidia/driver:1 (ClusterPolicy x spec.driver)".
     outside: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
@@ -49,6 +51,8 @@ def needed_images(
             continue
         place = f"{item.kind} {item.name} {item.path}"
         images.needed.setdefault(upstream(item.reference, registry), place)
+        if item.reference not in images.references:
+            images.references.append(item.reference)
         if registry and not item.reference.startswith(registry + "/"):
             images.outside.append(f"{item.reference} ({place})")
     images.undecided = sorted(

@@ -72,10 +72,12 @@ def judge(
     pods: Sequence[Object],
     expected: Iterable[str] = (),
     driver_version: str = "",
+    images: Iterable[str] = (),
 ) -> State:
     """Everything together. `resources` are the ClusterPolicies or DeviceConfigs; None where their kind is not known.
 
-    `expected` are nodes that must have a GPU, `driver_version` the one that must run (empty: any).
+    `expected` are nodes that must have a GPU, `driver_version` the one that must run (empty: any),
+    `images` the references of the release: a pod with another tag of one of them is of the release before.
     """
     state = State()
     kind = "ClusterPolicy" if vendor == "nvidia" else "DeviceConfig"
@@ -98,6 +100,7 @@ def judge(
     if vendor == "nvidia":
         _check_validators(state, gpu_nodes, pods)
     _check_pods(state, pods)
+    _check_images(state, pods, set(images))
     return state
 
 
@@ -307,6 +310,25 @@ def _check_validators(state: State, gpu_nodes: Sequence[Object], pods: Sequence[
 def _check_pods(state: State, pods: Sequence[Object]) -> None:
     for text in _unready(pods):
         state.fail("pod " + text.partition(": ")[0], text.partition(": ")[2], _remedy(text))
+
+
+def _check_images(state: State, pods: Sequence[Object], images: set[str]) -> None:
+    known = {_repository(image) for image in images}
+    for pod in pods:
+        spec = pod.get("spec") or {}
+        named = [str(part.get("image")) for key in ("initContainers", "containers") for part in spec.get(key) or []]
+        for image in sorted(set(named)):
+            if _repository(image) in known and image not in images:
+                state.fail(
+                    f"pod {_name(pod)}",
+                    f"runs {image}, which is not of the release that was deployed",
+                    "the operator replaces it; a driver's pod only once no pod on its node uses a GPU",
+                )
+
+
+def _repository(image: str) -> str:
+    head, slash, tail = image.partition("@")[0].rpartition("/")
+    return head + slash + tail.partition(":")[0]
 
 
 def _unready(pods: Sequence[Object]) -> list[str]:

@@ -158,6 +158,22 @@ def test_pods(pods: list[dict[str, Any]], says: str) -> None:
     assert says in said(judge("nvidia", [policy()], [node()], pods))
 
 
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("reg:5000/nvcr.io/nvidia/driver:595-ubuntu24.04", ""),
+        ("reg:5000/nvcr.io/nvidia/driver:580-ubuntu24.04", "runs reg:5000/nvcr.io/nvidia/driver:580-ubuntu24.04"),
+        ("reg:5000/nvcr.io/nvidia/other:1", ""),
+    ],
+)
+def test_pods_of_the_release_before(image: str, says: str) -> None:
+    old = pod("nvidia-driver-daemonset")
+    old["spec"]["containers"] = [{"name": "driver", "image": image}]
+    images = ["reg:5000/nvcr.io/nvidia/driver:595-ubuntu24.04", "reg:5000/nvcr.io/nvidia/gpu-operator:v26.7.0"]
+    text = said(judge("nvidia", [policy()], [node()], [*validated(), old], images=images))
+    assert (says in text) if says else (text == "")
+
+
 def test_nodes_that_must_have_a_gpu() -> None:
     plain = {"metadata": {"name": "plain", "labels": {}}, "status": {}}
     text = said(judge("nvidia", [policy()], [node(), plain], validated(), ["g1", "plain", "away"]))
