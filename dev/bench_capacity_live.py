@@ -29,6 +29,7 @@ from tests.live_capacity.api import Api
 from .journey import CHECKOUT, Journey
 
 TARGET = CHECKOUT / "build" / "bench" / "capacity-live.json"
+STEPS = ["fill", "ask", "empty"]
 NAMESPACES = [f"bench-capacity-{number}" for number in range(8)]
 LABELS = {"tests.airgap.internal/capacity": "true"}
 FAKE = {"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}
@@ -125,6 +126,28 @@ def ask(kubeconfig: Path, asked: Path) -> tuple[float, float, int, dict[str, Any
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, answer
 
 
+def measure(api: Api, kubeconfig: Path, options: argparse.Namespace) -> None:
+    """Ask the module once, and write the figures down."""
+    with tempfile.TemporaryDirectory() as scratch:
+        asked = Path(scratch) / "manifest.yml"
+        asked.write_text(manifest(options.workloads, options.each), encoding="utf-8")
+        seconds, cpu, peak, answer = ask(kubeconfig, asked)
+    figures = {
+        "nodes": answer["nodes"],
+        "pods": len(api.list("Pod")),
+        "workloads_asked": options.workloads,
+        "pods_asked": answer["pods"],
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu, 2),
+        "peak_rss_bytes": peak,
+        "verdict": answer["verdict"],
+        "kubernetes": api.version["gitVersion"],
+    }
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(figures, indent=2), flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="airgap")
@@ -132,43 +155,30 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=10000)
     parser.add_argument("--workloads", type=int, default=200)
     parser.add_argument("--each", type=int, default=10, help="pods of each workload that is asked for")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="only these; all of them otherwise")
     options = parser.parse_args()
     journey = Journey(name=options.name)
     kubeconfig = Settings(name=options.name).state / "kubeconfig"
     api = Api(kubeconfig)
     zones = 4
     try:
-        begun = time.monotonic()
-        share = options.nodes // zones
-        wanted = [
-            {"name": f"bench-{zone}", "count": share, "cpu": 8, "memory": "32Gi", "labels": {ZONE: f"zone-{zone}"}}
-            for zone in range(zones)
-        ]
-        pools(journey, wanted)
-        names = [f"bench-{zone}-{number}" for number in range(1, share + 1) for zone in range(zones)]
-        fill(api, names, options.pods)
-        print(f"made in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            asked = Path(scratch) / "manifest.yml"
-            asked.write_text(manifest(options.workloads, options.each), encoding="utf-8")
-            seconds, cpu, peak, answer = ask(kubeconfig, asked)
-        figures = {
-            "nodes": answer["nodes"],
-            "pods": len(api.list("Pod")),
-            "workloads_asked": options.workloads,
-            "pods_asked": answer["pods"],
-            "seconds": round(seconds, 2),
-            "cpu_seconds": round(cpu, 2),
-            "peak_rss_bytes": peak,
-            "verdict": answer["verdict"],
-            "kubernetes": api.version["gitVersion"],
-        }
-        TARGET.parent.mkdir(parents=True, exist_ok=True)
-        TARGET.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        print(json.dumps(figures, indent=2), flush=True)
+        if "fill" in options.steps:
+            begun = time.monotonic()
+            share = options.nodes // zones
+            wanted = [
+                {"name": f"bench-{zone}", "count": share, "cpu": 8, "memory": "32Gi", "labels": {ZONE: f"zone-{zone}"}}
+                for zone in range(zones)
+            ]
+            pools(journey, wanted)
+            names = [f"bench-{zone}-{number}" for number in range(1, share + 1) for zone in range(zones)]
+            fill(api, names, options.pods)
+            print(f"made in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        if "ask" in options.steps:
+            measure(api, kubeconfig, options)
     finally:
-        empty(api)
-        pools(journey, [])
+        if "empty" in options.steps:
+            empty(api)
+            pools(journey, [])
     return 0
 
 

@@ -48,6 +48,11 @@ MINORS = (ask.NEWEST, ask.OLDEST)
 _oracle: ask.Oracle | None = None
 
 
+def program_path(minor: int) -> Path:
+    """Where the oracle of a minor is, or comes to be."""
+    return tool_dir(ask.TOOLS[minor]) / "oracle"
+
+
 def program(minor: int) -> Path:
     """The oracle of a minor, built where it is not there yet."""
     tool = ask.TOOLS[minor]
@@ -56,7 +61,7 @@ def program(minor: int) -> Path:
         builder.get(tool)
     finally:
         builder.close()
-    return tool_dir(tool) / "oracle"
+    return program_path(minor)
 
 
 def _begin(path: Path) -> None:
@@ -160,12 +165,14 @@ def figures(records: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_disagreements(records: list[dict[str, Any]], minor: int, path: Path, each: int) -> list[dict[str, Any]]:
+def write_disagreements(records: list[dict[str, Any]], minor: int, each: int) -> list[dict[str, Any]]:
     """Make the first disagreements of each kind small, and write all of them down."""
+    if not any(record["kind"] for record in records):
+        return []
     target = CHECKOUT / "build" / "oracle"
     target.mkdir(parents=True, exist_ok=True)
     listed = []
-    oracle = ask.Oracle(path)
+    oracle = ask.Oracle(program(minor))
     try:
         for kind in KINDS:
             for index, record in enumerate(item for item in records if item["kind"] == kind):
@@ -240,7 +247,7 @@ def judge_run(result: dict[str, Any]) -> list[str]:
     return failed
 
 
-def run_slice(progress: Progress, options: argparse.Namespace, programs: dict[int, Path]) -> bool:
+def run_slice(progress: Progress, options: argparse.Namespace) -> bool:
     """Make the next cases of a run; whether none is missing afterwards."""
     left = options.slice or sys.maxsize
     parts = [(f"1.{minor}", minor, count, _one) for minor, count in zip(MINORS, (options.cases, options.oldest_cases))]
@@ -254,23 +261,23 @@ def run_slice(progress: Progress, options: argparse.Namespace, programs: dict[in
             def keep(record: dict[str, Any], part: str = part) -> None:
                 progress.add(part, record)
 
-            measure(programs[minor], minor, options.seed, chosen, options.jobs, one, keep)
+            measure(program(minor), minor, options.seed, chosen, options.jobs, one, keep)
     if options.quantities and left and progress.missing("quantities", 1):
-        different = read_quantities(programs[ask.NEWEST], options.seed, options.quantities)
+        different = read_quantities(program(ask.NEWEST), options.seed, options.quantities)
         told = {"texts": options.quantities, "differences": len(different), "first": different[:20]}
         progress.add("quantities", {"number": 0, **told})
     made = [(part, count) for part, _minor, count, _one_of in parts] + [("quantities", min(1, options.quantities))]
     return not any(progress.missing(part, count) for part, count in made)
 
 
-def add_up(progress: Progress, options: argparse.Namespace, programs: dict[int, Path]) -> dict[str, Any]:
+def add_up(progress: Progress, options: argparse.Namespace) -> dict[str, Any]:
     """The figures of all slices so far."""
     result: dict[str, Any] = {"seed": options.seed, "cases": 0, "minors": {}, "disagreements": []}
     for minor, count in zip(MINORS, (options.cases, options.oldest_cases)):
         records = progress.of(f"1.{minor}", count)
         if records:
             result["minors"][f"1.{minor}"] = figures(records)
-            result["disagreements"] += write_disagreements(records, minor, programs[minor], options.shrink)
+            result["disagreements"] += write_disagreements(records, minor, options.shrink)
     evictions = progress.of("evictions", options.evictions)
     if evictions:
         result["evictions"] = eviction_figures(evictions)
@@ -319,13 +326,12 @@ def main() -> int:
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(10**9)
     print(f"capacity-oracle: seed {options.seed}", flush=True)
-    programs = {minor: program(minor) for minor in MINORS}
-    code = digest(programs.values())
+    code = digest(program_path(minor) for minor in MINORS)
     progress = Progress(CHECKOUT / "build" / "oracle" / f"run-{code}-{options.seed}.jsonl")
     began = time.monotonic()
-    complete = run_slice(progress, options, programs)
+    complete = run_slice(progress, options)
     progress.add("seconds", {"number": time.time_ns(), "seconds": round(time.monotonic() - began, 1)})
-    result = {**add_up(progress, options, programs), "code": code, "complete": complete}
+    result = {**add_up(progress, options), "code": code, "complete": complete}
     result["seconds"] = round(progress.total("seconds", "seconds"), 1)
     target = CHECKOUT / "build" / "bench" / "capacity-oracle.json"
     target.parent.mkdir(parents=True, exist_ok=True)
