@@ -23,7 +23,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CH
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
 from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import Progress
 
-# read(offset) -> the bytes of the content from there on
+# read(offset) -> the bytes of the content from there on; each piece holds until the one after the next is asked for
 Read = Callable[[int], Iterable[Union[bytes, memoryview]]]
 
 # So much is written before the disk is asked to keep it, so that it works all the time and not only at the end.
@@ -61,7 +61,10 @@ class Item:
 
 
 class _Hashes:
-    """Digests that a second thread computes while the first one writes; it waits before the one after the next."""
+    """Digests that a second thread computes while the first one writes; it waits before the one after the next.
+
+    So a source may have two buffers and use them in turn.
+    """
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self.content = hashlib.sha256()

@@ -31,7 +31,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.origins impor
     plan_image,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.spec import MakerError, Making, ModelSpec
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import PIECE, sha256_bytes
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Descriptor
 from ansible_collections.airgap.speech.plugins.module_utils.oci.reference import Reference
 
@@ -218,7 +218,7 @@ def _file_read(path: str, thing: str, size: int) -> Read:
             raise MakerError(f"{thing}: {path} has {found} bytes, expected {size}; correct the profile")
         with open(path, "rb", buffering=0) as handle:
             handle.seek(offset)
-            yield from read_chunks(handle)
+            yield from iter(lambda: handle.read(PIECE), b"")
 
     return read
 

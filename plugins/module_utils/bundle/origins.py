@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Optional, Protocol, Union
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import FetchError, Item
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK, DigestError, parse_digest
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import PIECE, DigestError, parse_digest
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import (
     MEDIA_CONFIG,
     MEDIA_DOCKER_CONFIG,
@@ -97,7 +97,7 @@ class LayoutOrigin:
         """Nothing is verified here: who writes it does that."""
         with self.layout.open(digest) as stream:
             stream.seek(offset)
-            yield from iter(lambda: stream.read(CHUNK), b"")
+            yield from iter(lambda: stream.read(PIECE), b"")
 
 
 class TarLayout(Layout):

@@ -35,7 +35,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import
     digest_of,
     verify_bundle,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes, sha256_file
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import PIECE, sha256_bytes, sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Extent, ExtentReader, Layout, LayoutError
 
 SCHEMA = "airgap.speech/parts/v1"
@@ -44,7 +44,6 @@ LIST_SIGNATURE_NAME = LIST_NAME + ".sig"
 SETUP_NAME = "setup.sh"
 # What lies beside the parts on every medium.
 COMPANIONS = (LOCK_NAME, SIGNATURE_NAME, LIST_NAME, LIST_SIGNATURE_NAME, SETUP_NAME)
-CHUNK = 4 * 1024 * 1024
 
 _NAME = re.compile(r"^bundle\.part\d{3,}\.tar\Z")
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}\Z")
@@ -326,7 +325,7 @@ class Opened:
         handle, name = tempfile.mkstemp(prefix=".partial-", dir=folder)
         try:
             with os.fdopen(handle, "wb") as out, ExtentReader(extents) as stream:
-                for chunk in iter(lambda: stream.read(CHUNK) or b"", b""):
+                for chunk in iter(lambda: stream.read(PIECE) or b"", b""):
                     hasher.update(chunk)
                     out.write(chunk)
                 os.fchmod(out.fileno(), mode)

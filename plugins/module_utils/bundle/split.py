@@ -32,7 +32,6 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     dump,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import (
-    CHUNK,
     LIST_NAME,
     LIST_SIGNATURE_NAME,
     SETUP_NAME,
@@ -44,7 +43,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import 
     parse_list,
     part_name,
 )
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import sha256_bytes, sha256_file
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import PIECE, sha256_bytes, sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout, references_of
 
 BLOCK = tarfile.BLOCKSIZE
@@ -563,7 +562,7 @@ class Splitter:
 
 def _chunks(stream: IO[bytes], size: int, path: str) -> Iterator[memoryview]:
     """The next bytes of a file; each chunk is good until the next one is asked for."""
-    buffer = memoryview(bytearray(min(CHUNK, max(size, 1))))
+    buffer = memoryview(bytearray(min(PIECE, max(size, 1))))
     left = size
     while left > 0:
         count = stream.readinto(buffer[: min(len(buffer), left)])  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import FetchError
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK, PIECE
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     LONGEST_WAIT,
     RETRY_STATUS,
@@ -88,7 +88,7 @@ class Web:
                     whole = _whole(response, offset)
                     if offset and response.status != 206:
                         _skip(response, offset)
-                    for chunk in iter(lambda: response.read(CHUNK), b""):
+                    for chunk in iter(lambda: response.read(PIECE), b""):
                         offset += len(chunk)
                         attempt = 0
                         yield chunk

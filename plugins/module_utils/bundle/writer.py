@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.archive import read_chunks
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import write_file
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import write_all
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
@@ -33,6 +32,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import 
     plan_parts,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import digest_of
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import PIECE
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
 from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import Progress
 
@@ -224,7 +224,7 @@ class Writer:
         handle, name = tempfile.mkstemp(prefix=".partial-", dir=os.path.dirname(full))
         try:
             with os.fdopen(handle, "wb", buffering=0) as out, open(source.local, "rb", buffering=0) as origin:
-                for chunk in read_chunks(origin):
+                for chunk in iter(lambda: origin.read(PIECE), b""):
                     hasher.update(chunk)
                     write_all(out.fileno(), chunk)
                 os.fchmod(out.fileno(), 0o755 if source.executable else 0o644)

@@ -12,6 +12,9 @@ import re
 from typing import Union
 
 CHUNK = 1 << 20
+# Bytes that are written to a disk in one call. The kernel keeps them in large pieces, which costs half of what four
+# calls do, and next to nothing when they are mapped and hashed afterwards.
+PIECE = 4 << 20
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Optional, Union
 
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import parse_digest
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK, PIECE, parse_digest
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     RETRY_STATUS,
     USER_AGENT,
@@ -22,8 +22,6 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.session import REDIRECTS, Session
 from ansible_collections.airgap.speech.plugins.module_utils.oci.wire import Connection, Response
-
-CHUNK = 1 << 20
 
 
 class Blob:
@@ -173,21 +171,26 @@ class Downloads(Session):
                 raise Cut("the blob ended early")
             count -= piece
 
-    def iter_blob(self, repo: str, digest: str, size: int, offset: int = 0) -> Generator[bytes, None, None]:
-        """The bytes of a blob from I(offset) on, going on where a cut connection left off."""
+    def iter_blob(self, repo: str, digest: str, size: int, offset: int = 0) -> Generator[memoryview, None, None]:
+        """The bytes of a blob from I(offset) on, going on where a cut connection left off.
+
+        There are two buffers: what is yielded holds until the piece after the next one is asked for.
+        """
         thing = self.name(repo, digest)
+        free, used = (memoryview(bytearray(min(PIECE, max(0, size - offset)))) for _buffer in range(2))
         attempt = 0
         while offset < size:
             cause = "the connection was cut"
             with self.open_blob(repo, digest, offset) as blob:
                 try:
                     while offset < size:
-                        chunk = blob.read(min(CHUNK, size - offset))
-                        if not chunk:
+                        count = blob.readinto(free[: size - offset])
+                        if not count:
                             break
-                        offset += len(chunk)
+                        offset += count
                         attempt = 0
-                        yield chunk
+                        free, used = used, free
+                        yield used[:count]
                     if offset >= size and blob.read(1):
                         raise RegistryError(
                             thing, f"more than its {size} bytes came", "push this image to the registry again", "digest"

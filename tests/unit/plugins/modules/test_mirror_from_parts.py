@@ -84,7 +84,7 @@ def assert_holds(server: RegistryServer, lock: Lock, bundle: Path) -> None:
         assert found.digest == item.digest
         for descriptor in layout.walk(item.digest, item.platforms):
             if descriptor.digest not in manifests:
-                data = b"".join(registry.iter_blob(item.repo, descriptor.digest, descriptor.size))
+                data = b"".join(map(bytes, registry.iter_blob(item.repo, descriptor.digest, descriptor.size)))
                 assert data == layout.blob_path(descriptor.digest).read_bytes()
     registry.close()
 

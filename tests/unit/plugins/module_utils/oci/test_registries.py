@@ -214,7 +214,7 @@ def test_from_each_registry_inside_the_kernel(
         plan = plan_push(relay, items_of_source(relay, [f"{i.repo}:{i.tag}" for i in items], False), registry)
         assert push(plan, registry).bytes_sent == plan.bytes
         assert registry.has_blob("deep/er/name", layer[0])
-        assert b"".join(registry.iter_blob("deep/er/name", *layer)) == noise("large", 9 * MIB + 17)
+        assert b"".join(map(bytes, registry.iter_blob("deep/er/name", *layer))) == noise("large", 9 * MIB + 17)
     finally:
         if stop is not None:
             stop.stop()
