@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+import tomllib
+import yaml
 
 LOCK = {
     "images": [
@@ -31,6 +33,7 @@ def site(tmp_path: Path) -> dict[str, Any]:
         "airgap_registry_ca_file": str(tmp_path / "ca.crt"),
         "airgap_secrets_dir": str(tmp_path),
         "ansible_facts": {"os_family": "Debian"},
+        "__node_runtime_kind": "containerd",
     }
 
 
@@ -94,63 +97,72 @@ def test_check_mode_before_the_ca_is_made(render: Callable[..., Any], site: dict
         render("node_runtime", "__node_runtime_files", **site)
 
 
-@pytest.mark.parametrize(
-    ("dump", "directories"),
-    [
-        # containerd 2: the transfer service's own config_path is not the one that counts for pods.
-        (
-            "    [plugins.'io.containerd.cri.v1.images'.registry]\n      config_path = '/etc/containerd/certs.d'\n"
-            "  [plugins.'io.containerd.transfer.v1.local']\n    config_path = ''\n",
-            ["/etc/containerd/certs.d"],
-        ),
-        (
-            "    [plugins.'io.containerd.cri.v1.images'.registry]\n      config_path = ''\n"
-            "  [plugins.'io.containerd.transfer.v1.local']\n    config_path = '/etc/containerd/certs.d'\n",
-            [""],
-        ),
-        # containerd 1.6 and 1.7
-        (
-            '    [plugins."io.containerd.grpc.v1.cri".registry]\n      config_path = "/a:/etc/containerd/certs.d"\n',
-            ["/a", "/etc/containerd/certs.d"],
-        ),
-        ("version = 2\n", [""]),
-    ],
-)
-def test_the_hosts_directory_that_holds(render: Callable[..., Any], dump: str, directories: list[str]) -> None:
-    assert render("node_runtime", "__node_runtime_hosts_dirs", __node_runtime_dump={"stdout": dump}) == directories
+def text_of(files: list[dict[str, Any]], path: str) -> str:
+    return str(next(file["content"] for file in files if file["path"] == path))
 
 
-@pytest.mark.parametrize(
-    ("text", "result"),
-    [
-        (
-            'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = ""\n',
-            'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n',
-        ),
-        (
-            "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n",
-            "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n"
-            'config_path = "/etc/containerd/certs.d"\n',
-        ),
-        (
-            "version = 3\nroot = '/x'\n",
-            "version = 3\nroot = '/x'\n\n# Added by airgap.speech (role node_runtime)\n"
-            '[plugins."io.containerd.cri.v1.images".registry]\n  config_path = "/etc/containerd/certs.d"\n',
-        ),
-        (
-            None,
-            "version = 2\n\n# Added by airgap.speech (role node_runtime)\n"
-            '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n',
-        ),
-    ],
-)
-def test_a_config_without_hosts_directory_is_repaired(
-    render: Callable[..., Any], text: str | None, result: str
-) -> None:
-    import base64
-
-    slurped = {} if text is None else {"content": base64.b64encode(text.encode()).decode()}
-    repaired = render(
-        "node_runtime", "lookup('ansible.builtin.template', 'config.toml.j2')", __node_runtime_config=slurped
+def test_crio(render: Callable[..., Any], site: dict[str, Any]) -> None:
+    """Every upstream host is looked for at the private registry, and none has a mirror or a second place."""
+    files = render("node_runtime", "__node_runtime_files", **{**site, "__node_runtime_kind": "crio"})
+    text = text_of(files, "/etc/containers/registries.conf.d/zz-airgap-speech.conf")
+    assert [(entry["prefix"], entry["location"]) for entry in tomllib.loads(text)["registry"]] == [
+        ("docker.io", "registry.airgap.internal:5000/docker.io"),
+        ("quay.io", "registry.airgap.internal:5000/quay.io"),
+        ("reg.example:8443", "registry.airgap.internal:5000/reg.example_8443"),
+    ]
+    assert all(not entry["insecure"] and "mirror" not in entry for entry in tomllib.loads(text)["registry"])
+    assert "BEGIN CERT" in text_of(files, "/etc/containers/certs.d/registry.airgap.internal:5000/airgap-speech-ca.crt")
+    settings = tomllib.loads(text_of(files, "/etc/crio/crio.conf.d/zz-airgap-speech.conf"))
+    login = settings["crio"]["image"]["global_auth_file"]
+    assert json.loads(text_of(files, login)) == {
+        "auths": {"registry.airgap.internal:5000": {"auth": "@@pull_credentials@@"}}
+    }
+    assert next(file["mode"] for file in files if file["path"] == login) == "0600"
+    bare = render(
+        "node_runtime",
+        "__node_runtime_files",
+        **{**site, "__node_runtime_kind": "crio", "node_runtime_credentials": False},
     )
-    assert repaired == result
+    assert not any("crio" in file["path"] for file in bare)
+
+
+@pytest.mark.parametrize("kind", ["k3s", "rke2"])
+def test_k3s_and_rke2(render: Callable[..., Any], site: dict[str, Any], kind: str) -> None:
+    site = {**site, "__node_runtime_kind": kind}
+    files = render("node_runtime", "__node_runtime_files", **site)
+    path = f"/etc/rancher/{kind}/registries.yaml"
+    found = yaml.safe_load(text_of(files, path).replace("@@pull_password@@", json.dumps('a "b": #c')))
+    assert found["mirrors"] == {
+        "registry.airgap.internal:5000": {"endpoint": ["https://registry.airgap.internal:5000"]},
+        **{
+            name: {
+                "endpoint": ["https://registry.airgap.internal:5000"],
+                "rewrite": {"^(.*)$": f"{place}/$1"},
+            }
+            for name, place in (
+                ("docker.io", "docker.io"),
+                ("quay.io", "quay.io"),
+                ("reg.example:8443", "reg.example_8443"),
+            )
+        },
+    }
+    assert found["configs"] == {
+        "registry.airgap.internal:5000": {
+            "auth": {"username": "airgap-pull", "password": 'a "b": #c'},
+            "tls": {"ca_file": "/usr/local/share/ca-certificates/airgap-speech-ca.crt"},
+        }
+    }
+    assert next(file["mode"] for file in files if file["path"] == path) == "0600"
+    settings = text_of(files, f"/etc/rancher/{kind}/config.yaml.d/zz-airgap-speech.yaml")
+    assert yaml.safe_load(settings) == {"disable-default-registry-endpoint": True}
+    bare = render("node_runtime", "__node_runtime_files", **site, node_runtime_credentials=False)
+    assert "auth" not in yaml.safe_load(text_of(bare, path))["configs"]["registry.airgap.internal:5000"]
+
+
+def test_the_password_is_in_no_file_of_the_role(render: Callable[..., Any], site: dict[str, Any]) -> None:
+    Path(site["airgap_secrets_dir"], "registry-pull-password").write_text("hunter2")
+    secrets = render("node_runtime", "__node_runtime_secrets", **site)
+    assert secrets == {"pull_credentials": "YWlyZ2FwLXB1bGw6aHVudGVyMg==", "pull_password": '"hunter2"'}
+    for kind in ("containerd", "crio", "k3s", "rke2"):
+        files = render("node_runtime", "__node_runtime_files", **{**site, "__node_runtime_kind": kind})
+        assert not any(value in json.dumps(files) for value in ("hunter2", secrets["pull_credentials"]))
