@@ -15,7 +15,7 @@ description:
   - Judges each GPU node before anything is changed. Its system and kernel against what there are drivers for, packages
     that are carried for the kernel, secure boot, nouveau, a driver of the host, the container runtime, and the GPU and
     the driver's branch against what platforms need.
-  - GPU nodes are the hosts of O(probes), and all nodes of the cluster with a label of a GPU.
+  - GPU nodes are the hosts of O(probes), those of O(nodes), and all nodes of the cluster with a label of a GPU.
   - Every failure is told. Changes nothing.
 attributes:
   check_mode:
@@ -41,6 +41,11 @@ options:
     description: What M(airgap.speech.gpu_node_probe) saw, by host of the inventory.
     type: dict
     default: {}
+  nodes:
+    description: Nodes of the cluster that must have a GPU, and that were not looked at.
+    type: list
+    elements: str
+    default: []
   driver_mode:
     description: How the driver comes onto the nodes, see M(airgap.speech.gpu_operator_chart).
     type: str
@@ -167,7 +172,7 @@ def look(get: Get, params: Mapping[str, Any]) -> Dict[str, Any]:
         raise ApiError(
             "cluster: it does not let this user list nodes; give the user of the kubeconfig that right in a ClusterRole"
         ) from None
-    result = preflight.check(asked, nodes, params["probes"])
+    result = preflight.check(asked, nodes, params["probes"], params["nodes"])
     failures = [str(failure) for failure in result.findings.failures]
     return {
         "failures": failures,
@@ -194,6 +199,7 @@ def main() -> None:
             "context": {"type": "str"},
             "vendor": {"type": "str", "choices": ["nvidia", "amd"], "default": "nvidia"},
             "probes": {"type": "dict", "default": {}},
+            "nodes": {"type": "list", "elements": "str", "default": []},
             "driver_mode": {"type": "str", "choices": ["operator", "precompiled", "host"], "default": "operator"},
             "driver_version": {"type": "str", "default": ""},
             "chart": {"type": "path"},

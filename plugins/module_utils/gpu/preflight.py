@@ -91,13 +91,18 @@ class _Node:
     probe: Mapping[str, Any]
 
 
-def check(asked: Asked, nodes: Sequence[Mapping[str, Any]], probes: Mapping[str, Mapping[str, Any]]) -> Result:
-    """Judge the GPU nodes: those of the inventory (`probes` by host), and all that have a label of a GPU.
+def check(
+    asked: Asked,
+    nodes: Sequence[Mapping[str, Any]],
+    probes: Mapping[str, Mapping[str, Any]],
+    named: Sequence[str] = (),
+) -> Result:
+    """Judge the GPU nodes: those of the inventory (`probes` by host), those `named`, and all with a label of a GPU.
 
     `nodes` are Node objects of the API. A host of the inventory is the node of its name, or of its short name.
     """
     result = Result()
-    gpu_nodes = _gpu_nodes(result, asked, nodes, probes)
+    gpu_nodes = _gpu_nodes(result, asked, nodes, probes, named)
     if not gpu_nodes and not result.findings.failures:
         result.findings.fail(
             "GPU nodes",
@@ -121,7 +126,11 @@ def check(asked: Asked, nodes: Sequence[Mapping[str, Any]], probes: Mapping[str,
 
 
 def _gpu_nodes(
-    result: Result, asked: Asked, nodes: Sequence[Mapping[str, Any]], probes: Mapping[str, Mapping[str, Any]]
+    result: Result,
+    asked: Asked,
+    nodes: Sequence[Mapping[str, Any]],
+    probes: Mapping[str, Mapping[str, Any]],
+    named: Sequence[str],
 ) -> list[_Node]:
     by_name = {str((node.get("metadata") or {}).get("name")): node for node in nodes}
     found: dict[str, _Node] = {}
@@ -136,6 +145,15 @@ def _gpu_nodes(
             )
             continue
         found[name] = _node(name, by_name[name], probe)
+    for name in named:
+        if name not in by_name:
+            result.findings.fail(
+                f"node {name}",
+                "must have a GPU, and is not in the cluster",
+                "join it, or take it out of gpu_operator_nodes",
+            )
+        elif name not in found:
+            found[name] = _node(name, by_name[name], {})
     for name, document in by_name.items():
         labels = (document.get("metadata") or {}).get("labels") or {}
         if name not in found and has_gpu(labels, asked.vendor):

@@ -110,6 +110,15 @@ def test_a_host_that_is_no_node() -> None:
     )
 
 
+def test_nodes_that_are_named() -> None:
+    plain = {**node("plain"), "metadata": {"name": "plain", "labels": {}}}
+    result = check(ASKED, [plain], {}, ["plain", "away"])
+    assert result.nodes == ["plain"]
+    assert [str(failure).split(";")[0] for failure in result.findings.failures] == [
+        "node away: must have a GPU, and is not in the cluster"
+    ]
+
+
 def test_mixed_systems_are_all_named() -> None:
     nodes = [node("a"), node("b", "Ubuntu 22.04.5 LTS", "5.15.0-1-generic"), node("c", "Rocky Linux 9.3", "5.14.0")]
     result = check(ASKED, nodes, {})
