@@ -16,8 +16,9 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import L
 
 # Small enough to stay in the cache of a core between the read and the hash.
 CHUNK = 256 * 1024
-# So much of a file is mapped at a time, by each thread.
+# So much of a file is mapped at a time, by each thread; of a file of less than LEAST, nothing.
 WINDOW = 16 * 1024 * 1024
+LEAST = 1024 * 1024
 # MADV_POPULATE_READ of Linux 5.14, for which the module mmap has no name.
 POPULATE_READ = 22
 SHOWN = 10
@@ -123,7 +124,7 @@ def _mapped(handle: int, hasher: hashlib._Hash) -> int:
     """
     size = os.fstat(handle).st_size
     done = 0
-    while size >= WINDOW and done < size:
+    while size >= LEAST and done < size:
         count = min(WINDOW, size - done)
         try:
             with mmap.mmap(handle, count, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=done) as window:

@@ -233,7 +233,7 @@ def test_bundle_is_what_the_lock_says(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["new", "old", "bad medium"])
-@pytest.mark.parametrize("size", [0, 1, 16 << 20, (16 << 20) + 1, 33_000_000])
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, (1 << 20) + 1, 16 << 20, (16 << 20) + 1, 33_000_000])
 def test_digest_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, kernel: str) -> None:
     """The same whether it is mapped or read; where a page cannot be brought in, read() is left to say why."""
     data = os.urandom(min(size, 999_983)) * (size // 999_983 + 1)
