@@ -345,6 +345,8 @@ def open_bundle(paths: Sequence[str]) -> Opened:
     """
     if not paths:
         raise PartsError("bundle: no directory is given; set airgap_bundle")
+    # A drive may have nothing mounted yet: what it will bring is wanted, as the parts that are absent from others are.
+    paths = [path for path in paths if os.path.isdir(path)] or paths[:1]
     lists = [os.path.join(path, LIST_NAME) for path in paths if os.path.isfile(os.path.join(path, LIST_NAME))]
     locks = [os.path.join(path, LOCK_NAME) for path in paths if os.path.isfile(os.path.join(path, LOCK_NAME))]
     if not locks:

@@ -184,6 +184,9 @@ def test_verify_names_the_part(parts: Path) -> None:
     absent = open_bundle([str(parts)])
     assert absent.wanted() == ("bundle.part003.tar",)
     assert verify_opened(absent) == total - len(good)
+    empty_drive = open_bundle([str(parts.parent / "nothing-mounted"), str(parts)])
+    assert empty_drive.wanted() == ("bundle.part003.tar",)
+    assert verify_opened(empty_drive) == total - len(good)
 
 
 def test_verify_sees_what_does_not_belong(parts: Path) -> None:
