@@ -213,7 +213,7 @@ def main() -> int:
     built = subprocess.run(
         [sys.executable, "-m", "sandbox", "build", "helm"], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
-    helm = built.stdout.split()[-1]
+    helm = f"{built.stdout.split()[-1]}/helm"
     wanted = yaml.safe_load((CHECKOUT / "tests" / "matrix" / "versions.yml").read_text())
     rows = []
     for row in Matrix(wanted, pythons(), helm).rows(options.core, options.quick):
