@@ -65,16 +65,21 @@ class Models:
         started = time.monotonic()
         wanted: dict[str, _Wanted] = {}
         used: dict[str, list[Reason]] = {}
+        mounted: dict[str, list[Reason]] = {}
+        for reference, why in reasons.items():
+            if reference.startswith("models/"):
+                # A chart that takes references by digest alone is rendered with one that is not known yet.
+                mounted.setdefault(reference.partition("@")[0], []).extend(why)
         for spec in self.spec.models:
             reference = f"models/{spec.name}:{spec.version}"
             if reference not in wanted:
                 wanted[reference] = self._wanted(spec, reference)
-                used[reference] = list(reasons.get(reference, []))
+                used[reference] = list(mounted.get(reference, []))
             reason = Reason(spec.source, found="profile")
             if reason not in used[reference]:
                 used[reference].insert(0, reason)
-        for reference in sorted(reasons):
-            if reference.startswith("models/") and reference not in wanted:
+        for reference in sorted(mounted):
+            if reference not in wanted:
                 raise MakerError(
                     f"{reference}: a release mounts it, but no profile has a model of that name and version; "
                     f"add it to the models file of the profile"

@@ -442,6 +442,15 @@ def test_what_could_not_be_decided_is_said(
     assert "the file of image rules cannot be read" in call(bundle_module, capsys, **decided)["msg"]
 
 
+def test_a_model_that_is_mounted_by_a_digest_yet_to_be_made(site: Site, capsys: Capture) -> None:
+    volume = f"{{name: v, image: {{reference: '{site['registry']}/models/m:1@sha256:{'0' * 64}'}}}}"
+    pod = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [], volumes: [{volume}]}}\n"
+    site["releases"][0]["manifest"] = MANIFEST + "---\n" + pod
+    call(bundle_module, capsys, **site)
+    [model] = load(site["dest"]).models
+    assert ("release r", "Pod", "p") in [(reason.source, reason.kind, reason.name) for reason in model.reasons]
+
+
 def test_what_other_values_need_is_carried_too(site: Site, capsys: Capture) -> None:
     pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: 'extra:1'}]}\n"
     site["releases"][0]["manifests"] = {"large": MANIFEST + "---\n" + pod}
