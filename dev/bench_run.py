@@ -18,7 +18,7 @@ def main() -> int:
         plan = json.load(stream)
     environment = {**os.environ, **plan["env"]}
     output = os.open(plan["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    cpu, peak = 0.0, 0
+    cpu, peak, disk = 0.0, 0, 0
     began = time.monotonic()
     for argv in plan["commands"]:
         pid = os.fork()
@@ -29,11 +29,12 @@ def main() -> int:
         _pid, status, usage = os.wait4(pid, 0)
         cpu += usage.ru_utime + usage.ru_stime
         peak = max(peak, usage.ru_maxrss * 1024)
+        disk += usage.ru_oublock * 512
         if status:
             print(json.dumps({"failed": argv, "status": os.waitstatus_to_exitcode(status)}))
             return 1
     seconds = time.monotonic() - began
-    print(json.dumps({"seconds": seconds, "client_cpu_seconds": cpu, "peak_rss_bytes": peak}))
+    print(json.dumps({"seconds": seconds, "client_cpu_seconds": cpu, "peak_rss_bytes": peak, "disk_bytes": disk}))
     return 0
 
 

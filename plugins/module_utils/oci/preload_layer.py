@@ -5,7 +5,7 @@
 """One layer of a model: its tar header, and its file from the registry to the disk in one pass.
 
 Receiving, hashing with writing, and waiting for the disk run side by side in three threads, so that the slowest alone
-decides the speed. Memory is a few buffers of 1 MiB, and what the kernel may hold back before it is on disk is bounded.
+decides the speed. Memory is a few buffers, and what the kernel may hold back before it is on disk is bounded.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import threading
 from collections.abc import Callable
 from typing import Any, Optional
 
-from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK
+from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK, PIECE
 from ansible_collections.airgap.speech.plugins.module_utils.oci.download import Blob
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import describe
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry
 
 _BLOCK = 512
 _MAX_HEAD = 1 << 20
-_BUFFERS = 8
+# Of 4 MiB each: the kernel keeps what comes in such pieces for half the work.
+_BUFFERS = 4
 # Written back while more is received, so that the last fsync has little left to do; no more than the second is dirty.
 _FLUSH = 16 << 20
 _MAX_DIRTY = 128 << 20
@@ -205,7 +206,7 @@ class _Writer:
         self._full: queue.Queue[Optional[tuple[bytearray, int]]] = queue.Queue()
         self._error: Optional[BaseException] = None
         for _number in range(_BUFFERS):
-            self._free.put(bytearray(CHUNK))
+            self._free.put(bytearray(PIECE))
         self._back = _WriteBack(handle)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -255,7 +256,7 @@ def write_all(handle: int, view: memoryview) -> None:
 
 def pour(stream: LayerStream, handle: int, left: int, hasher: Any, wrote: Callable[[int], None]) -> None:
     """I(left) bytes from the registry into an open file, each written once; the hasher sees them all."""
-    if left <= _BUFFERS * CHUNK:  # too little for threads to pay
+    if left <= 2 * PIECE:  # too little for threads to pay
         while left:
             data = stream.take(min(CHUNK, left))
             if not data:
