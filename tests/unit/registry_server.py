@@ -64,6 +64,9 @@ def make_certificates(directory: Path, name: str = "localhost") -> tuple[Path, P
         .not_valid_before(now - day)
         .not_valid_after(now + day)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        # What Python 3.13 wants of every certificate, which is strict.
+        .add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     key = ec.generate_private_key(ec.SECP256R1())
@@ -77,6 +80,7 @@ def make_certificates(directory: Path, name: str = "localhost") -> tuple[Path, P
         .not_valid_before(now - day)
         .not_valid_after(now + day)
         .add_extension(names, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     paths = directory / "ca.crt", directory / "server.crt", directory / "server.key"
@@ -157,6 +161,8 @@ class RegistryServer:
                 return
             except OSError:
                 time.sleep(0.05)
+        self.process.kill()
+        self.process.wait()
         raise RuntimeError(f"the registry did not start:\n{self.log.read_text()}")
 
     def stop(self) -> None:
