@@ -151,7 +151,7 @@ bench-open-speech: ## how many calls one replica of open_speech serves on this m
 	dev/bench-open-speech
 
 .PHONY: bench-mirror
-bench-mirror: venv ## the mirror beside skopeo, crane, oras and regctl (build/bench/mirror.json); ARGS="--rounds 1 --tls no"
+bench-mirror: venv ## the mirror beside skopeo, crane, oras and regctl (build/bench/mirror.json); ARGS="--keep --minutes 6" for a slice
 	@dev/system-packages skopeo docker-registry
 	$(bin)/python -m dev.bench_mirror $(ARGS)
 
