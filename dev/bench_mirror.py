@@ -505,8 +505,7 @@ def main() -> int:
     args.result.with_name(f"{args.result.stem}-ratios.json").write_text(
         json.dumps(ratios(records, unique), indent=1) + "\n"
     )
-    if left:
-        print(f"{left} measurements are left: the same command again goes on there")
+    print(f"{left} measurements are left: the same command again goes on there" if left else "nothing is left")
     return 0
 
 
