@@ -136,9 +136,9 @@ class Journey:
         found: dict[str, str] = json.loads(self._capture(self.inside_argv("python3", "-c", READ_MANY, directory)))
         return found
 
-    def copy(self, source: Path, target: str) -> None:
-        """A file or folder of this machine to the bastion."""
-        self._capture(self.sandbox_argv("copy", str(source), f"bastion:{target}"))
+    def copy(self, source: Path, target: str, user: str = "ops") -> None:
+        """A file or folder of this machine to the bastion, where it is the user's."""
+        self._capture(self.sandbox_argv("copy", "--user", user, str(source), f"bastion:{target}"))
 
     def zero_egress(self) -> None:
         self._capture(self.sandbox_argv("egress", "--zero"))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.integration.inside import Inside
 
 @pytest.fixture(scope="session")
 def journey() -> Journey:
-    return Journey(work=CHECKOUT / "build" / "way")
+    name, subnet = os.environ.get("NAME") or Journey.name, os.environ.get("SUBNET") or Journey.subnet
+    return Journey(name=name, subnet=subnet, work=CHECKOUT / "build" / "way")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,23 @@ from typing import Any
 from dev.journey import CHECKOUT, HOME_INSIDE, Journey
 
 HOSTS = ("bastion", "registry", "control-plane", "worker-1")
+# Asks the registry's port for pushes as its user; prints the status, and the digest where the answer has one.
+REQUEST = """
+import base64, os, ssl, sys, urllib.error, urllib.request
+method, path = sys.argv[1:]
+home = os.path.expanduser("~/.airgap/secrets")
+password = open(home + "/registry-push-password").read().strip()
+token = base64.b64encode(b"airgap-push:" + password.encode()).decode()
+kinds = ["application/vnd.oci.image.%s.v1+json" % kind for kind in ("manifest", "index")]
+kinds += ["application/vnd.docker.distribution.manifest.%sv2+json" % kind for kind in ("", "list.")]
+headers = {"Authorization": "Basic " + token, "Accept": ", ".join(kinds)}
+request = urllib.request.Request("https://registry.airgap.internal:5001/v2/" + path, method=method, headers=headers)
+try:
+    answer = urllib.request.urlopen(request, context=ssl.create_default_context(cafile=home + "/ca/ca.crt"))
+except urllib.error.HTTPError as error:
+    answer = error
+print(answer.status, answer.headers.get("Docker-Content-Digest", ""))
+"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,13 @@ class Inside:
             f"{HOME_INSIDE}/inventory",
         ]
         return self.on("bastion", *argv, "-e", json.dumps(extra), *arguments)
+
+    def registry(self, method: str, path: str) -> tuple[int, str]:
+        """The status and the digest of an answer of the registry, such as to HEAD NAME/manifests/TAG."""
+        done = self.on("bastion", "python3", "-c", REQUEST, method, path)
+        assert done.rc == 0, done.text
+        status, _blank, digest = done.text.strip().partition(" ")
+        return int(status), digest.strip()
 
     def kubectl(self, *argv: str, stdin: str = "") -> Done:
         return self.on("bastion", f"{HOME_INSIDE}/.airgap/bin/kubectl", *argv, stdin=stdin)
