@@ -73,7 +73,8 @@ def test_from_a_whole_bundle_and_from_one_part(tmp_path: Path) -> None:
         found = json.loads((tmp_path / "result.json").read_text())
         assert Path(found["chart"]).read_bytes() == noise("chart", 700)
         assert found["chart"].startswith(str(bundle)) == in_place
-        assert set(found["digests"]) == {"quay.io/airgap/a:1", "quay.io/airgap/b:1", "docker.io/library/two:1"}
+        images = {"quay.io/airgap/a:1", "quay.io/airgap/b:1", "docker.io/library/two:1"}
+        assert set(found["digests"]) == {*images, "models/m:1"}
     assert (tmp_path / "home/charts/open-speech-0.1.0.tgz").is_file()
 
 
