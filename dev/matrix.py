@@ -5,7 +5,8 @@
 
 Reads tests/matrix/versions.yml, prints a table, and writes it to build/matrix/table.md. Environments and outputs stay
 in the cache and in build/matrix. Sanity runs once a core; the playbook runs twice for each Python that a target may
-have, and the second run must change nothing.
+have, and the second run must change nothing. It can be run in slices (--core, --only): what a row said is kept in
+build/matrix/rows.json, and a slice takes the place of its own part alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +112,18 @@ class Row:
     sanity: str = ""
     playbook: str = ""
     note: str = ""
-    seconds: float = field(default=0.0, compare=False)
+    seconds: float = 0.0
 
     @property
     def well(self) -> bool:
-        return "failed" not in (self.units, self.sanity, self.playbook) and "failed" not in self.playbook
+        return not any("failed" in said for said in (self.units, self.sanity, self.playbook))
 
     def cells(self) -> list[str]:
         said = [self.core, self.python, self.kubernetes_core, self.units, self.sanity, self.playbook, self.note]
         return [*said, f"{self.seconds:.0f} s"]
 
 
+PARTS = ("units", "playbook", "sanity")
 HEAD = ["ansible-core", "Python", "kubernetes.core", "units", "sanity", "playbook, by target Python", "note", "took"]
 
 
@@ -130,6 +132,8 @@ class Matrix:
     wanted: dict[str, Any]
     here: dict[str, str]
     helm: str
+    parts: list[str]
+    before: dict[str, Row]
 
     def rows(self, cores: list[str], quick: bool) -> Iterator[Row]:
         for entry in self.wanted["cores"]:
@@ -147,6 +151,9 @@ class Matrix:
         """Newest Python of a core: the newest kubernetes.core and sanity too; the others: the oldest declared one."""
         core, started = entry["core"], time.monotonic()
         row = Row(core, version)
+        if set(self.parts) < set(PARTS):
+            row = self.before.get(f"{core} {version}", row)
+        row.note = ""
         try:
             venv = environment_of(entry, self.here[version], version)
             release = self.wanted["collections"]["newest" if sanity else "oldest"]["ansible"]
@@ -159,23 +166,26 @@ class Matrix:
         ).stdout
         match = re.search(r"core (\S+?)\]", installed)
         row.core = match[1] if match else core
-        log = OUT / f"{core}-{version}.log"
-        log.unlink(missing_ok=True)
         tools = {
             "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
         }
-        # The plugins alone: the rest of tests/unit wants the newest core, and what it tests does not depend on it.
-        argv = [str(venv / "bin" / "python"), "-m", "pytest", "-q", "tests/unit/plugins"]
-        row.units = "passed" if run(argv, log, tools) else "failed"
-        row.playbook = self.playbook(entry, venv, tools, log)
-        if sanity:
-            row.sanity = "passed" if run(["dev/sanity"], log, {"SANITY_VENV": str(venv)}) else "failed"
-        if "DEPRECATION WARNING" in log.read_text():
+        logs = {part: OUT / f"{core}-{version}-{part}.log" for part in PARTS}
+        for part in self.parts:
+            logs[part].unlink(missing_ok=True)
+        if "units" in self.parts:
+            # The plugins alone: the rest of tests/unit wants the newest core, and what it tests does not depend on it.
+            argv = [str(venv / "bin" / "python"), "-m", "pytest", "-q", "tests/unit/plugins"]
+            row.units = "passed" if run(argv, logs["units"], tools) else "failed"
+        if "playbook" in self.parts:
+            row.playbook = self.playbook(entry, venv, tools, logs["playbook"])
+        if sanity and "sanity" in self.parts:
+            row.sanity = "passed" if run(["dev/sanity"], logs["sanity"], {"SANITY_VENV": str(venv)}) else "failed"
+        if any("DEPRECATION WARNING" in log.read_text() for log in logs.values() if log.exists()):
             row.note = "deprecation warnings; see the log"
-        row.seconds = time.monotonic() - started
+        row.seconds += time.monotonic() - started
         return row
 
     def playbook(self, entry: dict[str, Any], venv: Path, tools: dict[str, str], log: Path) -> str:
@@ -208,6 +218,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--core", action="append", default=[], help="only this one, such as 2.16; may be repeated")
     parser.add_argument("--quick", action="store_true", help="only the newest Python of each core")
+    parser.add_argument("--only", action="append", default=[], choices=PARTS, help="only this part; may be repeated")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     built = subprocess.run(
@@ -215,12 +226,18 @@ def main() -> int:
     )
     helm = f"{built.stdout.split()[-1]}/helm"
     wanted = yaml.safe_load((CHECKOUT / "tests" / "matrix" / "versions.yml").read_text())
+    kept = OUT / "rows.json"
+    before = {key: Row(**said) for key, said in (json.loads(kept.read_text()) if kept.exists() else {}).items()}
     rows = []
-    for row in Matrix(wanted, pythons(), helm).rows(options.core, options.quick):
+    for row in Matrix(wanted, pythons(), helm, options.only or list(PARTS), before).rows(options.core, options.quick):
         print(f"| {' | '.join(row.cells())} |", flush=True)
         rows.append(row)
-    (OUT / "table.md").write_text(table(rows))
-    print(f"\n{table(rows)}\nlogs: build/matrix/*.log")
+        # The core by its first two numbers: 2.21.3 and 2.21.4 are one row.
+        before[f"{'.'.join(row.core.split('.')[:2])} {row.python}"] = row
+        kept.write_text(json.dumps({key: asdict(value) for key, value in sorted(before.items())}, indent=2) + "\n")
+    every = [before[key] for key in sorted(before, key=lambda key: [number(part) for part in key.split()])]
+    (OUT / "table.md").write_text(table(every))
+    print(f"\n{table(every)}\nlogs: build/matrix/*.log")
     bad = [row for row in rows if not row.well]
     return 1 if bad or not any(row.units for row in rows) else 0
 
