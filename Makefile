@@ -130,6 +130,16 @@ test-node-runtime: venv ## the role node_runtime on the sandbox (molecule's scen
 	NAME=$(NAME) SUBNET=$(SUBNET) $(bin)/molecule test -s node_runtime; status=$$?; \
 		cat build/node_runtime/verify.txt 2>/dev/null; exit $$status
 
+.PHONY: test-models
+test-models: venv ## models on the three kinds of volumes (molecule's scenario models; NAME=..., SUBNET=...)
+	$(bin)/molecule reset -s models
+	NAME=$(NAME) SUBNET=$(SUBNET) $(bin)/molecule test -s models; status=$$?; cat build/models/verify.txt 2>/dev/null; exit $$status
+
+.PHONY: test-gpu-operator
+test-gpu-operator: venv ## the GPU operator with simulated GPU nodes (molecule's scenario gpu_operator)
+	$(bin)/molecule reset -s gpu_operator
+	NAME=$(NAME) SUBNET=$(SUBNET) $(bin)/molecule test -s gpu_operator; status=$$?; cat build/gpu_operator/verify.txt 2>/dev/null; exit $$status
+
 .PHONY: bench-bundle
 bench-bundle: venv ## a bundle written and verified, beside disk and sha256 (build/bench/bundle.json); ARGS="--rounds 1"
 	$(bin)/python -m dev.bench_bundle $(ARGS)
@@ -154,6 +164,11 @@ bench-open-speech: ## how many calls one replica of open_speech serves on this m
 bench-mirror: venv ## the mirror beside skopeo, crane, oras and regctl (build/bench/mirror.json); ARGS="--keep --minutes 6" for a slice
 	@dev/system-packages skopeo docker-registry
 	$(bin)/python -m dev.bench_mirror $(ARGS)
+
+.PHONY: bench-models
+bench-models: venv ## a model of 2 GiB placed, beside rsync, skopeo and oras (build/bench/models.json); ARGS="--rounds 1 --tls no"
+	@dev/system-packages rsync skopeo curl
+	$(bin)/python -m dev.bench_models $(ARGS)
 
 .PHONY: bench
 bench: venv ## measure the way on the sandbox of the last demo
