@@ -132,6 +132,7 @@ test-node-runtime: venv ## the role node_runtime on the sandbox (molecule's scen
 
 .PHONY: test-models
 test-models: venv ## models on the three kinds of volumes (molecule's scenario models; NAME=..., SUBNET=...)
+	@$(SANDBOX) build
 	$(bin)/molecule reset -s models
 	NAME=$(NAME) SUBNET=$(SUBNET) $(bin)/molecule test -s models; status=$$?; cat build/models/verify.txt 2>/dev/null; exit $$status
 

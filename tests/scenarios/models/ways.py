@@ -1,0 +1,198 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the three ways share: pods that read models without pause, and what lies on the nodes."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.integration.inside import Done, Inside
+
+IMAGE = "registry.airgap.internal:5000/docker.io/library/python:3.11-slim"
+PULLS = "airgap-registry.service"
+DIRECTORY = "/var/lib/airgap-speech/models"
+VENDOR = "/home/ops/vendor"
+WORKER = "worker-1"
+
+# Prints each digest of the file that is not the one before; a file that cannot be opened is printed as such.
+READER = """
+import hashlib, sys, time
+last = None
+while True:
+    hasher = hashlib.sha256()
+    try:
+        with open(sys.argv[1], "rb", buffering=0) as stream:
+            for chunk in iter(lambda: stream.read(1 << 20), b""):
+                hasher.update(chunk)
+        found = hasher.hexdigest()
+    except OSError as error:
+        found = "error: " + str(error)
+    if found != last:
+        print(found, flush=True)
+        last = found
+    time.sleep(0.05)
+"""
+
+# Kills a program of the node (argument 2) when the file (1, may have *) has this many bytes (3); prints what it did.
+KILLER = """
+import glob, os, signal, sys, time
+pattern, program, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
+end = time.monotonic() + float(sys.argv[4])
+while time.monotonic() < end:
+    if any(os.stat(path).st_size >= moment for path in glob.glob(pattern)):
+        killed = 0
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/" + pid + "/cmdline", "rb") as stream:
+                    words = stream.read()
+                if program.encode() in words and int(pid) != os.getpid():
+                    os.kill(int(pid), signal.SIGKILL)
+                    killed += 1
+            except OSError:
+                pass
+        print("killed", killed)
+        break
+    time.sleep(0.001)
+"""
+
+
+def given(version: str) -> dict[str, Any]:
+    """The vendor's files of a version, as model_preload_files lists them."""
+    directory = f"{VENDOR}/{version}"
+    return {"name": "nova", "version": version, "directory": directory, "digest_file": f"{directory}/SHA256SUMS"}
+
+
+def sums(inside: Inside, version: str) -> dict[str, str]:
+    """The vendor's digest of each path."""
+    text = inside.on("bastion", "cat", f"{VENDOR}/{version}/SHA256SUMS").text
+    return {path: digest for digest, path in (line.split(None, 1) for line in text.splitlines())}
+
+
+def placed(inside: Inside, root: str, host: str = WORKER) -> dict[str, str]:
+    """The digest of every file below a directory of a node."""
+    done = inside.on(host, "sh", "-c", f"cd {root}/. && find . -type f -exec sha256sum {{}} +")
+    assert done.rc == 0, done.text
+    return {path[2:]: digest for digest, path in (line.split(None, 1) for line in done.text.splitlines())}
+
+
+def claim_path(inside: Inside, namespace: str, claim: str) -> str:
+    """Where the volume of a claim lies on its node."""
+    volume = inside.kubectl_json("-n", namespace, "get", "pvc", claim)["spec"]["volumeName"]
+    source = inside.kubectl_json("get", "pv", volume)["spec"]
+    return str((source.get("hostPath") or source.get("local"))["path"])
+
+
+def node_directory() -> dict[str, Any]:
+    return {"hostPath": {"path": DIRECTORY, "type": "Directory"}}
+
+
+def claim(name: str) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name, "readOnly": True}}
+
+
+def image(digest: str) -> dict[str, Any]:
+    return {"image": {"reference": f"registry.airgap.internal:5000/models/nova@{digest}", "pullPolicy": "IfNotPresent"}}
+
+
+class Reader:
+    """A pod that hashes one file of a volume without pause."""
+
+    def __init__(self, inside: Inside, namespace: str, name: str, volume: dict[str, Any], path: str) -> None:
+        self.inside, self.namespace, self.name = inside, namespace, name
+        container = {
+            "name": "reader",
+            "image": IMAGE,
+            "command": ["python3", "-c", READER, f"/models/{path}"],
+            "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": True}],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+        spec = {
+            "containers": [container],
+            "volumes": [{"name": "models", **volume}],
+            "nodeName": WORKER,
+            "imagePullSecrets": [{"name": "airgap-registry"}],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+        }
+        if "hostPath" in volume:
+            label = "pod-security.kubernetes.io/enforce=privileged"
+            assert inside.kubectl("label", "namespace", namespace, label, "--overwrite").rc == 0
+        meta = {"name": name, "namespace": namespace}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+        made = inside.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+        assert made.rc == 0, made.text
+        waited = inside.kubectl("-n", namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=180s")
+        assert waited.rc == 0, waited.text + inside.kubectl("-n", namespace, "describe", "pod", name).text
+
+    def seen(self) -> list[str]:
+        """What it read, in order, each once."""
+        return self.inside.kubectl("-n", self.namespace, "logs", self.name).text.split("\n")[:-1]
+
+    def sees(self, digest: str) -> None:
+        """Wait until it reads this content."""
+        while (seen := self.seen())[-1:] != [digest]:
+            assert not any(line.startswith("error") for line in seen), seen
+            time.sleep(0.5)
+
+
+@contextmanager
+def reading(
+    inside: Inside, namespace: str, name: str, volume: dict[str, Any], path: str = "nova/nova.dg"
+) -> Iterator[Reader]:
+    reader = Reader(inside, namespace, name, volume, path)
+    try:
+        yield reader
+    finally:
+        inside.kubectl("-n", namespace, "delete", "pod", name, "--wait=true")
+
+
+def playbook(inside: Inside, *arguments: str, **extra: Any) -> Done:
+    """The playbook models, with the scenario's site and what is given."""
+    return inside.playbook("models", "-e", "@/home/ops/scenario/site.yml", "-e", json.dumps(extra), *arguments)
+
+
+class Background(threading.Thread):
+    """The playbook while a test does something to it."""
+
+    def __init__(self, inside: Inside, *arguments: str, **extra: Any) -> None:
+        super().__init__()
+        self.done: Done | None = None
+        self._call = (inside, arguments, extra)
+        self.start()
+
+    def run(self) -> None:
+        inside, arguments, extra = self._call
+        self.done = playbook(inside, *arguments, **extra)
+
+
+def kill_while_placing(
+    inside: Inside, pattern: str, program: str, size: int, kills: int, *arguments: str, **extra: Any
+) -> tuple[int, Done]:
+    """Run the playbook until it succeeds, and kill the program meanwhile, each time further inside a file of that size.
+
+    How often something was killed, and the last run.
+    """
+    dice = random.Random()  # noqa: S311 - moments of kills
+    count = 0
+    while True:
+        run = Background(inside, *arguments, **extra)
+        while run.is_alive() and count < kills:
+            moment = size * count // kills + dice.randrange(size // kills)
+            done = inside.on(WORKER, "python3", "-c", KILLER, pattern, program, str(moment), "5")
+            count += "killed" in done.text and "killed 0" not in done.text
+        run.join()
+        assert run.done is not None
+        if run.done.rc == 0 or count == 0:
+            return count, run.done
