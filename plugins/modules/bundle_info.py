@@ -15,6 +15,8 @@ description:
   - Needs no cluster and no registry. Verifies nothing, M(airgap.speech.bundle_verify) does.
 author:
   - Airgap Speech contributors (@airgap-speech)
+requirements:
+  - jmespath >= 1.0 (for O(query))
 attributes:
   check_mode:
     support: full
@@ -32,6 +34,9 @@ options:
     description: Says in RV(text) why each image, chart or model is there whose reference has this text in it.
     type: str
     default: ""
+  query:
+    description: A JMESPath expression over RV(bundle), whose result is RV(matches).
+    type: str
   within_days:
     description: A licence that ends within so many days is called due.
     type: int
@@ -52,6 +57,11 @@ EXAMPLES = r"""
   airgap.speech.bundle_info:
     path: /media/bundle
     reference: nvidia/driver
+
+- name: Ask for the models, the largest first
+  airgap.speech.bundle_info:
+    path: /media/bundle
+    query: "reverse(sort_by(items[?kind=='model'], &size))[].{model: reference, bytes: size}"
 """
 
 RETURN = r"""
@@ -104,6 +114,11 @@ bundle:
       description: The parts with size, and whether each is at hand. Empty where the bundle is whole.
       type: list
       elements: dict
+matches:
+  description: What O(query) found; of any type, null where it found nothing.
+  returned: with O(query)
+  type: raw
+  sample: [{"model": "models/whisper-tiny:1.0", "bytes": 78000000}]
 expiring:
   description: What has a licence that has ended or ends within O(within_days).
   returned: success
@@ -112,14 +127,36 @@ expiring:
   sample: [deepgram]
 """
 
+import traceback
 from datetime import datetime, timezone
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+try:
+    import jmespath
+except ImportError:
+    jmespath = None
+    HAS_JMESPATH = False
+    JMESPATH_ERROR = traceback.format_exc()
+else:
+    HAS_JMESPATH = True
+    JMESPATH_ERROR = ""
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.info import lines_of, look
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LockError
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import PartsError, open_bundle
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import LayoutError
+
+
+def compiled(module: AnsibleModule, query: str) -> Any:
+    """The JMESPath expression; an end of the module where it, or the library, is wrong."""
+    if not HAS_JMESPATH:
+        module.fail_json(msg=missing_required_lib("jmespath", reason="for query"), exception=JMESPATH_ERROR)
+    try:
+        return jmespath.compile(query)
+    except jmespath.exceptions.JMESPathError as error:
+        module.fail_json(msg=f"query {query}: {' '.join(str(error).split())}; see jmespath.org for the language")
 
 
 def main() -> None:
@@ -128,11 +165,13 @@ def main() -> None:
         argument_spec={
             "path": {"type": "list", "elements": "path", "required": True},
             "reference": {"type": "str", "default": ""},
+            "query": {"type": "str"},
             "within_days": {"type": "int", "default": 90},
         },
         supports_check_mode=True,
     )
     params = module.params
+    expression = compiled(module, params["query"]) if params["query"] else None
     try:
         info = look(open_bundle(params["path"]), datetime.now(timezone.utc).date())
     except (LayoutError, LockError, PartsError) as error:
@@ -142,12 +181,14 @@ def main() -> None:
     due = [
         item.thing for item in info.licences if item.days_left is not None and item.days_left <= params["within_days"]
     ]
-    module.exit_json(
-        changed=False,
-        text=lines_of(info, params["reference"], params["within_days"]),
-        bundle=info.data(),
-        expiring=due,
-    )
+    data = info.data()
+    result: dict[str, Any] = {"bundle": data, "expiring": due}
+    if expression is not None:
+        try:
+            result["matches"] = expression.search(data)
+        except jmespath.exceptions.JMESPathError as error:
+            module.fail_json(msg=f"query {params['query']}: {error}; look at the bundle's data for names and types")
+    module.exit_json(changed=False, text=lines_of(info, params["reference"], params["within_days"]), **result)
 
 
 if __name__ == "__main__":

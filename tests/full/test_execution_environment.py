@@ -89,7 +89,7 @@ def clean(requirements: dict[str, list[str]], tmp_path_factory: pytest.TempPathF
 
 
 def test_requirements_are_named(requirements: dict[str, list[str]]) -> None:
-    for name in ("kubernetes", "docker", "cryptography", "bcrypt"):
+    for name in ("kubernetes", "jmespath", "docker", "cryptography", "bcrypt"):
         assert any(line.lower().startswith(name.lower()) for line in requirements["python"]), name
     assert any(line.startswith("openssh-client") for line in requirements["system"])
 

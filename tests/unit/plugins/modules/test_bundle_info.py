@@ -51,6 +51,31 @@ def test_why(bundle: Path) -> None:
     assert nothing["text"] == ["nginx: nothing in the bundle is called so; the lock names 5 items"]
 
 
+def test_query(bundle: Path) -> None:
+    query = "sort(items[?kind=='image'].reference)"
+    answer = run_module(bundle_info.main, {"path": str(bundle), "query": query})
+    images = [item["reference"] for item in answer["bundle"]["items"] if item["kind"] == "image"]
+    assert answer["matches"] == sorted(images) != []
+    assert "matches" not in run_module(bundle_info.main, {"path": str(bundle)})
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("items[?", "query items[?: "),
+        ("sort(created)", "query sort(created): In function sort(), invalid type for value"),
+    ],
+)
+def test_wrong_query(bundle: Path, query: str, message: str) -> None:
+    assert run_module(bundle_info.main, {"path": str(bundle), "query": query})["msg"].startswith(message)
+
+
+def test_query_without_jmespath(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_info, "HAS_JMESPATH", False)
+    answer = run_module(bundle_info.main, {"path": str(bundle), "query": "items"})
+    assert "(jmespath)" in answer["msg"] and "for query" in answer["msg"]
+
+
 def test_no_bundle(tmp_path: Path) -> None:
     assert "there is no lock" in run_module(bundle_info.main, {"path": str(tmp_path)})["msg"]
     values = {"bundle": str(tmp_path), "path": "x", "dest": str(tmp_path / "x")}
