@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that the driver's container reads: lines for apt, and what configparser, which dnf uses, makes of the other.
+"""The files that the driver's container reads: lines for apt, and a file that configparser, as dnf, can read."""
 
 from __future__ import annotations
 
