@@ -40,7 +40,6 @@ def test_the_directory_of_a_node(inside: Inside) -> None:
             more, run = kill_while_placing(
                 inside,
                 pattern,
-                "AnsiballZ_model_preload",
                 SIZE,
                 KILLS - count,
                 *limit,
@@ -67,7 +66,7 @@ def test_a_claim(inside: Inside) -> None:
         count = 0
         while count < KILLS:
             more, run = kill_while_placing(
-                inside, pattern, "--directory=/models", SIZE, KILLS - count, "--limit", "bastion",
+                inside, pattern, SIZE, KILLS - count, "--limit", "bastion",
                 model_preload_files=[given("2")],
             )  # fmt: skip
             count += more

@@ -40,26 +40,33 @@ while True:
     time.sleep(0.05)
 """
 
-# Kills a program of the node (argument 2) when the file (1, may have *) has this many bytes (3); prints what it did.
+# Kills what writes a file of a model (argument 1, may have *) each time that it has as many bytes as the next moment (3
+# and on) says, until the file that tells it to stop (2) is there; prints how often it did. The writer is known by the
+# file that it holds open: Ansible's modules have no name of their own, and pods have other paths.
 KILLER = """
 import glob, os, signal, sys, time
-pattern, program, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
-end = time.monotonic() + float(sys.argv[4])
-while time.monotonic() < end:
-    if any(os.stat(path).st_size >= moment for path in glob.glob(pattern)):
-        killed = 0
-        for pid in filter(str.isdigit, os.listdir("/proc")):
+pattern, stop, moments = sys.argv[1], sys.argv[2], [int(word) for word in sys.argv[3:]]
+kills = 0
+def writers():
+    for link in glob.glob("/proc/[0-9]*/fd/*"):
+        try:
+            if ".partial/nova.dg" in os.readlink(link):
+                yield int(link.split("/")[2])
+        except OSError:
+            pass
+while kills < len(moments) and not os.path.exists(stop):
+    if any(os.stat(path).st_size >= moments[kills] for path in glob.glob(pattern)):
+        found = set(writers())
+        for pid in found:
             try:
-                with open("/proc/" + pid + "/cmdline", "rb") as stream:
-                    words = stream.read()
-                if program.encode() in words and int(pid) != os.getpid():
-                    os.kill(int(pid), signal.SIGKILL)
-                    killed += 1
-            except OSError:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
                 pass
-        print("killed", killed)
-        break
+        kills += bool(found)
+        while found & set(writers()):
+            time.sleep(0.01)
     time.sleep(0.001)
+print("kills", kills)
 """
 
 
@@ -178,21 +185,28 @@ class Background(threading.Thread):
 
 
 def kill_while_placing(
-    inside: Inside, pattern: str, program: str, size: int, kills: int, *arguments: str, **extra: Any
+    inside: Inside, pattern: str, size: int, kills: int, *arguments: str, **extra: Any
 ) -> tuple[int, Done]:
-    """Run the playbook until it succeeds, and kill the program meanwhile, each time further inside a file of that size.
+    """Run the playbook until it succeeds; the writer is killed meanwhile, each time further inside a file of that size.
 
-    How often something was killed, and the last run.
+    How often it was killed, and the last run.
     """
     dice = random.Random()  # noqa: S311 - moments of kills
-    count = 0
-    while True:
-        run = Background(inside, *arguments, **extra)
-        while run.is_alive() and count < kills:
-            moment = size * count // kills + dice.randrange(size // kills)
-            done = inside.on(WORKER, "python3", "-c", KILLER, pattern, program, str(moment), "5")
-            count += "killed" in done.text and "killed 0" not in done.text
-        run.join()
-        assert run.done is not None
-        if run.done.rc == 0 or count == 0:
-            return count, run.done
+    moments = [str(size * number // kills + dice.randrange(size // kills)) for number in range(kills)]
+    stop = "/tmp/stop-killing"
+    inside.on(WORKER, "rm", "-f", stop)
+    killed: list[Done] = []
+    killer = threading.Thread(
+        target=lambda: killed.append(inside.on(WORKER, "python3", "-c", KILLER, pattern, stop, *moments))
+    )
+    killer.start()
+    try:
+        while (run := playbook(inside, *arguments, **extra)).rc != 0:
+            assert "did not place the models" in run.text or "MODULE FAILURE" in run.text or "Killed" in run.text, (
+                run.text
+            )
+    finally:
+        inside.on(WORKER, "touch", stop)
+        killer.join()
+    assert killed[0].rc == 0, killed[0].text
+    return int(killed[0].text.split()[-1]), run
