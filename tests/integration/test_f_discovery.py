@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.charts import discover_chart
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import discover, load_documents
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import (
+    discover,
+    load_documents,
+    upstream,
+)
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import Chart, Renderer
 from dev.discovery import run, tool
 from dev.journey import CHECKOUT, Journey
@@ -24,6 +28,9 @@ from sandbox.settings import Settings
 
 CHART = CHECKOUT / "tests" / "discovery" / "charts" / "runs" / "chart"
 NAMESPACE = "discovery-runs"
+RELEASE = "speech"
+OF_HELM = "app.kubernetes.io/managed-by=Helm"  # and not the Job that places models
+REGISTRY = "registry.airgap.internal:5000"
 STATUSES = ("initContainerStatuses", "containerStatuses")
 MANIFEST_KINDS = "deployments,daemonsets,statefulsets,jobs,cronjobs,configmaps"
 
@@ -110,3 +117,18 @@ def test_the_cluster_needs_what_its_pods_used(cluster: Cluster, ran: list[dict[s
     assert any(f'"{BUSYBOX}"' in message for message in helper), helper
     place = next(item for item in found.found if item.reference == BUSYBOX and item.name == "local-path-provisioner")
     assert place.found == "argument" and place.required
+
+
+def test_open_speech_needs_what_its_pods_used(cluster: Cluster) -> None:
+    """The release that the way deployed, as Helm has it, its test included; names are those of the private registry."""
+    texts = [cluster("helm", "get", what, RELEASE, "-n", RELEASE) for what in ("manifest", "hooks")]
+    found = discover(load_documents("\n---\n".join(texts)), REGISTRY)
+    pods = cluster.items("pods", "-n", RELEASE, "-l", f"app.kubernetes.io/instance={RELEASE},{OF_HELM}")
+    used: set[str] = set()
+    for pod in pods:
+        for key in ("initContainers", "containers"):
+            used |= {container["image"] for container in pod["spec"].get(key, [])}
+        for status in pod["status"]["containerStatuses"]:
+            assert status["imageID"].startswith(REGISTRY), status
+    assert used, "nothing runs"
+    assert {upstream(image, REGISTRY) for image in used} == set(found.references)
