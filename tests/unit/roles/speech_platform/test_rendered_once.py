@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that checks a release and deploys it renders it once, and again for other values. Played with the real helm."""
+"""A run renders a release once, and again for other values; what helm says is told. Played with the real helm."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 PLAY = """\
@@ -31,16 +33,23 @@ PLAY = """\
           - "'name: one-stt' in first and 'name: two-stt' in second"
           - "'replicas: 3' in second"
 """
+FAULTY = """\
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: "{{ what }}"}
+      vars: {speech_platform_release: {platform: open_speech, name: one, namespace: n, values: {stt: {replicas: many}}}}
+"""
 
 
-def test_once(tmp_path: Path) -> None:
+def helm_directory() -> str:
     built = [sys.executable, "-m", "sandbox", "build", "helm"]
-    tools = subprocess.run(built, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.split()[-1]
-    helm = tmp_path / "helm"
-    helm.write_text(f'#!/bin/sh\necho "$2" >>{tmp_path}/calls\nexec {tools}/helm "$@"\n')
-    helm.chmod(0o755)
-    (tmp_path / "play.yml").write_text(PLAY)
-    values = {"speech_platform_helm_binary": str(helm), "ansible_python_interpreter": sys.executable}
+    return subprocess.run(built, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.split()[-1]
+
+
+def play(tmp_path: Path, text: str, values: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "play.yml").write_text(text)
+    values = {"ansible_python_interpreter": sys.executable, **values}
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
@@ -48,6 +57,28 @@ def test_once(tmp_path: Path) -> None:
     }
     argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
     argv += ["-e", json.dumps(values), str(tmp_path / "play.yml")]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+
+
+def test_once(tmp_path: Path) -> None:
+    helm = tmp_path / "helm"
+    helm.write_text(f'#!/bin/sh\necho "$2" >>{tmp_path}/calls\nexec {helm_directory()}/helm "$@"\n')
+    helm.chmod(0o755)
+    done = play(tmp_path, PLAY, {"speech_platform_helm_binary": str(helm)})
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "calls").read_text().split() == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("what", "cause", "next_step"),
+    [
+        ("render", "got string, want integer", "correct the release's values in airgap_releases"),
+        ("history", "cluster unreachable", "see that the cluster of /nowhere answers"),
+    ],
+)
+def test_what_helm_says_is_told(tmp_path: Path, what: str, cause: str, next_step: str) -> None:
+    values = {"speech_platform_helm_binary": f"{helm_directory()}/helm", "speech_platform_kubeconfig": "/nowhere"}
+    done = play(tmp_path, FAULTY, {"what": what, **values})
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "release one" in said and cause in said and next_step in said, said
