@@ -153,7 +153,7 @@ def fetch(module: AnsibleModule) -> dict[str, Any]:
                 f"chart {wanted.name} {wanted.version}: is not in the cache {params['cache']}, and check mode fetches "
                 "nothing; run once without check mode"
             )
-        ((descriptor, _chart),) = found.values()
+        descriptor, _chart = next(iter(found.values()))
         layers = layout.read_json(descriptor.digest).get("layers") or []
         package = next((str(each["digest"]) for each in layers if each.get("mediaType") == CHART_CONTENT), "")
         if not package:
