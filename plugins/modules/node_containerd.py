@@ -49,8 +49,9 @@ options:
   state:
     description:
       - V(absent) gives each file back as it was. A file that others changed since then stays and is named in RV(kept).
+      - V(undone) takes back the last change alone.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, undone]
     default: present
 """
 
@@ -163,6 +164,15 @@ def absent(module: AnsibleModule, store: Originals) -> dict[str, Any]:
     return {"changed_files": changed, "backups": {}, "kept": kept, "notes": notes, "diff": diff}
 
 
+def undone(module: AnsibleModule, store: Originals) -> dict[str, Any]:
+    changed = [path for path in store.paths if store.is_ours(path)]
+    for path in [] if module.check_mode else changed:
+        store.undo(path)
+        if os.path.exists(path):
+            module.set_default_selinux_context(path, False)
+    return {"changed_files": changed, "backups": {}, "kept": [], "notes": [], "diff": []}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -171,13 +181,13 @@ def main() -> None:
             "hosts_dir": {"type": "path", "default": "/etc/containerd/certs.d"},
             "sync_fs": {"type": "bool", "default": True},
             "originals_dir": {"type": "path", "default": "/var/lib/airgap-speech/node_runtime"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "undone"], "default": "present"},
         },
         supports_check_mode=True,
     )
     try:
         store = Originals(module.params["originals_dir"])
-        result = (present if module.params["state"] == "present" else absent)(module, store)
+        result = {"present": present, "absent": absent, "undone": undone}[module.params["state"]](module, store)
     except (ContainerdError, OriginalsError, TomlError) as err:
         module.fail_json(msg=str(err))
     except OSError as err:

@@ -81,6 +81,8 @@ class Originals:
         """Keep what a path holds now, or that it holds nothing. False where that was done before."""
         if path in self._record:
             return False
+        if not os.path.isdir(self.directory):
+            os.makedirs(self.directory, mode=0o700)
         data = read(path)
         entry: Dict[str, Any] = {"copy": None}
         if data is not None:
@@ -98,9 +100,25 @@ class Originals:
         return True
 
     def wrote(self, path: str, data: bytes) -> None:
-        """Note what we wrote to a kept path."""
+        """Note what we are about to write to a kept path, and keep what it holds now for :meth:`undo`."""
+        before = read(path)
+        if before is not None:
+            write(self._previous(path), before)
         self._record[path]["ours"] = sha256(data)
         self._save()
+
+    def undo(self, path: str) -> None:
+        """Take our last write back, with the rights that the file has; what it held before us stays kept."""
+        before, status = read(self._previous(path)), os.stat(path)
+        if before is None or before == self.original(path):
+            self.give_back(path)
+            return
+        write(path, before, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+        self._record[path]["ours"] = sha256(before)
+        self._save()
+
+    def _previous(self, path: str) -> str:
+        return os.path.join(self.directory, f"{sha256(path.encode())[:12]}-before-the-last")
 
     def original(self, path: str) -> Optional[bytes]:
         """What the path held before us; None where it held nothing."""
@@ -133,13 +151,12 @@ class Originals:
     def forget(self, path: str) -> None:
         entry = self._record.pop(path)
         self._save()
-        if entry["copy"] and os.path.exists(entry["copy"]):
-            os.unlink(entry["copy"])
+        for copy in (entry["copy"], self._previous(path)):
+            if copy and os.path.exists(copy):
+                os.unlink(copy)
         if not self._record:
             os.unlink(self._file)
             os.rmdir(self.directory)
 
     def _save(self) -> None:
-        if not os.path.isdir(self.directory):
-            os.makedirs(self.directory, mode=0o700)
         write(self._file, (json.dumps(self._record, indent=1, sort_keys=True) + "\n").encode())

@@ -11,15 +11,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-CHECKOUT = Path(__file__).resolve().parents[5]
-if str(CHECKOUT) not in sys.path:
-    sys.path.insert(0, str(CHECKOUT))
 
 from ansible_collections.airgap.speech.plugins.module_utils.runtime.containerd import Containerd, ContainerdError, Dump
 from sandbox.build import tool_dir
