@@ -41,6 +41,7 @@ _FAILED = (
         "see that the image is in the registry (playbooks/mirror.yml) and the pull secret is in the namespace",
     ),
     ("OS info", "node feature discovery has not labelled the first GPU node; look at its worker's log there"),
+    ("unknown field", "take it out of gpu_operator_values, or use a chart that has it"),
     ("x509", "the certificate of the package repository is not trusted; name its CA in gpu_operator_package_ca_file"),
     ("repository configuration not supported", "use driver mode precompiled or host for that system"),
     ("GPUCluster", "remove the GPUCluster: a cluster can have one or the other"),
