@@ -303,7 +303,7 @@ def main() -> None:
         "repo_config",
         "cert_config",
     ]
-    texts += ["package_url", "package_key_url", "device_plugin_default"]
+    texts += ["package_url", "device_plugin_default"]
     module = AnsibleModule(
         argument_spec={
             "chart": {"type": "path", "required": True},
@@ -313,6 +313,9 @@ def main() -> None:
             "helm": {"type": "str", "default": "helm"},
             "systems": {"type": "list", "elements": "dict", "default": []},
             "driver_mode": {"type": "str", "choices": list(DRIVER_MODES), "default": "operator"},
+            # Names and addresses, and no secrets.
+            "pull_secret": {"type": "str", "default": "", "no_log": False},
+            "package_key_url": {"type": "str", "default": "", "no_log": False},
             "toolkit": {"type": "bool", "default": True},
             "nfd": {"type": "bool", "default": True},
             "service_monitor": {"type": "bool", "default": False},

@@ -121,19 +121,11 @@ from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.charts import read_chart
+from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import RenderFailed
 from ansible_collections.airgap.speech.plugins.module_utils.gpu import preflight
 from ansible_collections.airgap.speech.plugins.module_utils.kube.api import getter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import ApiError, ForbiddenError, Get, list_all
-
-try:
-    import yaml  # noqa: F401
-
-    from ansible_collections.airgap.speech.plugins.module_utils.discovery.charts import read_chart
-    from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import RenderFailed
-except ImportError:
-    YAML_ERROR = traceback.format_exc()
-else:
-    YAML_ERROR = ""
 
 
 class NeedsError(ValueError):
@@ -209,8 +201,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if YAML_ERROR:
-        module.fail_json(msg=missing_required_lib("PyYAML"), exception=YAML_ERROR)
     params = module.params
     try:
         result = look(getter("cluster", params["kubeconfig"], params["context"]), params)
