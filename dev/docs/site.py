@@ -24,7 +24,10 @@ BIN = Path(sys.executable).parent
 # The order of the navigation. A page of docs/ that is not named here comes last in the first part.
 PARTS: list[tuple[str, list[str]]] = [
     ("Guide", ["quick_start", "inventory", "site_needs", "operations", "troubleshooting", "security", "architecture"]),
-    ("How it works", ["discovery", "bundle", "parts", "mirror", "capacity", "sizing", "measured"]),
+    (
+        "How it works",
+        ["discovery", "bundle", "parts", "mirror", "nodes", "models", "gpu_operator", "capacity", "sizing", "measured"],
+    ),
     ("Developers", ["contributing", "versions"]),
     ("Platforms", ["platforms/*"]),
     ("Roles", ["roles/*"]),
