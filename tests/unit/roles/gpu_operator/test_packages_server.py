@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real server on the loopback, and real apt, which reads the role's list and trusts its CA, in folders of its own."""
+"""The real server on the loopback, and real apt, which reads the role's list and trusts its CA."""
 
 from __future__ import annotations
 
