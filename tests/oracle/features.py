@@ -830,13 +830,13 @@ def pvc_storage_capacity(draft: Draft) -> None:
 
 @feature("pvc_immediate")
 def pvc_immediate(draft: Draft) -> None:
-    """A class that binds at once: the claim has its volume, or the cluster owes it one and its pods wait."""
+    """A class that binds at once: the claim has its volume already.
+
+    One that is still owed its volume is not drawn: with some node affinities the scheduler fails with an error in place
+    of a message, and the back-off of such errors sleeps for years of synctest's time. test_scheduling.py has that case.
+    """
     draft.storage_class("at-once", "csi.once.com", "Immediate")
-    if draft.rng.random() < 0.3:
-        draft.cluster.append(_claim("owed", "at-once"))
-        draft.mount("owed")
-        return
-    where = {"nodeAffinity": _at(ZONE, draft.rng.sample(["a", "b", "c"], 2))}
+    where = {"nodeAffinity": _at(ZONE, draft.rng.sample(["a", "b", "c"], draft.rng.randint(1, 2)))}
     volume = _volume("pv-at-once", "at-once", csi={"driver": "csi.once.com", "volumeHandle": "one"}, **where)
     claim = _claim("given", "at-once", volume="pv-at-once")
     _bind(volume, claim)
