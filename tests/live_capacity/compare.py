@@ -130,12 +130,8 @@ def live(answers: Iterable[tuple[int, Document]]) -> list[Document]:
             result.append({"accepted": False, "why": f"{status} {answer.get('message')}"})
             continue
         spec = answer["spec"]
-        # Only the form is ours. Every pod gets the two that let it stay on a node that fails for a while.
-        tolerated = [
-            item
-            for item in tolerations(spec.get("tolerations"), "live", "spec.tolerations")
-            if not (item.key.startswith("node.kubernetes.io/") and item.effect == "NoExecute")
-        ]
+        # Only the form is ours.
+        tolerated = tolerations(spec.get("tolerations"), "live", "spec.tolerations")
         result.append(
             {
                 "accepted": True,
