@@ -20,16 +20,21 @@ REPORTS = f"{HOME_INSIDE}/.airgap/reports/report.json"
 
 def test_the_whole_way_by_names(inside: Inside, journey: Journey, scratch: Callable[[str], str]) -> None:
     place = scratch("installed")
-    listed = inside.on("bastion", "find", f"{BUNDLE_INSIDE}/files", "-name", "*.tar.gz").text.split()
-    ours = [path for path in listed if "/airgap-speech-" in path]
-    others = [path for path in listed if re.search(r"/(kubernetes-core|ansible-posix)-", path)]
-    assert len(ours) == 1 and len(others) == 2, listed
+    found = inside.on("bastion", "find", f"{BUNDLE_INSIDE}/files", "-name", "airgap-speech-*.tar.gz").text.split()
+    assert len(found) == 1, found
+    # The dependencies lie there already. The bundle's own tarballs of them are PyPI's, which leave out files that their
+    # manifests name, so ansible-galaxy refuses them; setup.sh does not.
+    there = f"{HOME_INSIDE}/.airgap/collections/ansible_collections"
+    inside.on("bastion", "mkdir", f"{place}/ansible_collections")
+    copied = inside.on("bastion", "cp", "-r", f"{there}/kubernetes", f"{there}/ansible", f"{place}/ansible_collections")
+    assert copied.rc == 0, copied.text
     # No configuration of ours, no other collections: what is installed here is what runs.
     clean = ["env", "-C", place, f"ANSIBLE_COLLECTIONS_PATH={place}", f"PATH={HOME_INSIDE}/.airgap/bin:/usr/bin:/bin"]
-    for paths in (others, ours):
-        argv = [f"{VENV}/ansible-galaxy", "collection", "install", "--offline", "-p", place, *paths]
-        done = inside.on("bastion", *clean, *argv)
-        assert done.rc == 0, done.text
+    argv = [f"{VENV}/ansible-galaxy", "collection", "install", "--offline", "-p", place, *found]
+    done = inside.on("bastion", *clean, *argv)
+    assert done.rc == 0, done.text
+    installed = inside.on("bastion", "test", "-f", f"{place}/ansible_collections/airgap/speech/MANIFEST.json")
+    assert installed.rc == 0
     before = journey.read(REPORTS)
     names = [f"airgap.speech.{name}" for name in IMPORTED]
     extra = json.dumps({"smoke_test_text": "The second door on the left is open."})
