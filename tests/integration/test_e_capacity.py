@@ -20,6 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.airgap.speech.plugins.module_utils.kube import capacity
+from ansible_collections.airgap.speech.plugins.module_utils.kube.problem import Release
+from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import Reader
 from dev.journey import CHECKOUT, Journey
 from sandbox.pools import POOL_LABEL
 from sandbox.settings import Settings
@@ -195,6 +198,54 @@ def test_storage_classes(api: Api, seed: int, agree: Callable[..., None]) -> Non
         for name in default:
             api.request("PATCH", api.path("StorageClass", "", name), {"metadata": {"annotations": {mark: "true"}}})
     agree(found, compared)
+
+
+def test_a_pod_that_names_its_node_stands_the_taints_that_admission_lets_it(api: Api) -> None:
+    """A real kubelet takes it in on a node that is marked as unreachable, and so do we."""
+    (namespace,) = names("named", 1)
+    api.namespaces([namespace], {LABEL: "true"})
+    worker = next(
+        item["metadata"]["name"]
+        for item in api.list("Node")
+        if not item["spec"].get("taints") and "type" not in item["metadata"]["labels"]
+    )
+    path = api.path("Node", "", worker)
+    taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+
+    def tainted() -> bool:
+        return taint["key"] in str(api.get(path, {})["spec"].get("taints"))
+
+    def one(number: int) -> str:
+        """The reason of a refusal, `taken`, or nothing where the taint was taken away too soon."""
+        # The cluster sees that the node is well and takes the taint away, so it is set for each pod.
+        assert api.request("PATCH", path, {"spec": {"taints": [taint]}})[0] == 200
+        container = {"name": "a", "image": "sandbox.airgap.internal/busybox:1", "imagePullPolicy": "Never"}
+        container["command"] = ["sleep", "600"]
+        spec = {"nodeName": worker, "terminationGracePeriodSeconds": 0, "containers": [container]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"named-{number}", "namespace": namespace}}
+        release = Release(({**pod, "spec": spec},), namespace)
+        snapshot = Reader(api.get).base()
+        ours = capacity.ask([release], snapshot, brief=True)
+        api.must_create([{**pod, "spec": spec}])
+        stored: Document = {}
+
+        def started() -> bool:
+            stored.update(api.get(api.path("Pod", namespace, f"named-{number}"), {})["status"])
+            return bool(stored.get("startTime") or stored.get("reason"))
+
+        api.wait_for(f"the kubelet of {worker} to see the pod", started)
+        seen = any(item.key == taint["key"] for node in snapshot.nodes for item in node.taints)
+        if not seen or not tainted():
+            return ""
+        assert ours["verdict"] == "fits", ours["shortfalls"]
+        return str(stored.get("reason") or "taken")
+
+    try:
+        answers = [one(number) for number in range(10)]
+    finally:
+        api.request("PATCH", path, {"spec": {"taints": None}})
+    print(answers)
+    assert set(answers) - {""} == {"taken"}
 
 
 @pytest.fixture
