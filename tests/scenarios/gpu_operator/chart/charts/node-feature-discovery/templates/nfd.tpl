@@ -34,6 +34,9 @@ spec:
         - name: master
           image: {{ include "image" . }}
           command: [nfd-master]
+          env:
+            - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+            - {name: KUBERNETES_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 ---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -45,6 +48,7 @@ spec:
     spec:
       {{- include "pod" . | nindent 6 }}
       volumes:
+        - {name: features-d, emptyDir: {}}
         {{- range list "boot" "etc" "sys" "usr/lib" "lib" }}
         - {name: host-{{ . | replace "/" "-" }}, hostPath: {path: /{{ . }}}}
         {{- end }}
@@ -58,6 +62,7 @@ spec:
             - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
             - {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}
           volumeMounts:
+            - {name: features-d, mountPath: /etc/kubernetes/node-feature-discovery/features.d}
             {{- range list "boot" "etc" "sys" "usr/lib" "lib" }}
             - {name: host-{{ . | replace "/" "-" }}, mountPath: /host-{{ . }}, readOnly: true}
             {{- end }}
