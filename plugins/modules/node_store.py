@@ -10,7 +10,7 @@ module: node_store
 version_added: "0.1.0"
 short_description: Find and heal damage in containerd's store
 description:
-  - Hashes every blob that containerd holds, and compares the files of every unpacked layer (overlayfs and native
+  - Hashes every blob that containerd holds, and compares the files of every unpacked layer (overlayfs
     snapshotter) with the layer's blob, by content, size, kind and mode. All is read, so it takes as long as the disk.
   - A damaged blob is removed and fetched again by its digest, from where containerd's hosts files say. A damaged layer
     is removed, with those upon it, and unpacked again. A layer that a container runs on is named and left.

@@ -25,8 +25,8 @@ Run = Callable[[Sequence[str]], Tuple[int, str, str]]
 _PIECE = 1 << 20
 _BLOBS = "io.containerd.content.v1.content/blobs/sha256"
 _LOOK = "airgap-speech-look"
-# Snapshotters that keep a layer as a directory of files.
-_DIRECTORIES = ("overlayfs", "native")
+# Snapshotters that keep a layer as a directory of files of its own.
+_DIRECTORIES = ("overlayfs",)
 
 
 class StoreError(Exception):
@@ -140,18 +140,15 @@ class Store:
         for digest in self.digests() if only is None else only:
             if not digest.startswith("sha256:"):
                 continue
-            digester, size = hashlib.sha256(), 0
             try:
                 with open(self.blob_path(digest), "rb") as handle:
-                    for piece in iter(lambda: handle.read(_PIECE), b""):
-                        digester.update(piece)
-                        size += len(piece)
+                    found, size = _sha256(handle)
             except OSError as err:
                 damaged[digest] = f"the blob cannot be read: {err.strerror}"
                 continue
             report.blobs += 1
             report.bytes += size
-            if digester.hexdigest() != digest[7:]:
+            if found != digest[7:]:
                 damaged[digest] = f"the blob has other content than its digest says ({size} bytes)"
         return damaged
 
@@ -180,7 +177,9 @@ class Store:
         """The directory with the files of a layer alone."""
         snapshots = ["snapshots", "--snapshotter", self._snapshotter]
         self._run([*self._base, *snapshots, "rm", _LOOK])
-        said = self._ask(*snapshots, "view", "--target", "/nowhere", _LOOK, key)
+        # ctr marks what it prepares as a root of the garbage collection, and not a view. A view that is collected leaves
+        # its name with its parent, which can then never be removed.
+        said = self._ask(*snapshots, "prepare", "--target", "/nowhere", _LOOK, key)
         try:
             found = re.search(r"lowerdir=([^:,\s]+)", said) or re.search(r"^mount -t bind (\S+) /nowhere", said, re.M)
             if not found:
@@ -286,9 +285,9 @@ class Store:
             )
             return
         for name in reversed(upon):
-            rc, _out, err = self._run([*self._base, "snapshots", "--snapshotter", self._snapshotter, "rm", name])
-            if rc != 0:
-                report.failed[key] = f"{report.damaged[key]}; snapshot {name} could not be removed: {_last(err)}"
+            said = self._remove_snapshot(name)
+            if said:
+                report.failed[key] = f"{report.damaged[key]}; snapshot {name} could not be removed: {said}"
                 return
         above = {name for image in images for _blob, name, _kind in image.layers if name in upon}
         said = self._unpack(
@@ -303,6 +302,12 @@ class Store:
             )
         else:
             report.healed.append(key)
+
+    def _remove_snapshot(self, name: str) -> str:
+        """Remove a snapshot that nothing stands on; why that fails, or an empty text."""
+        rc, _out, err = self._run([*self._base, "snapshots", "--snapshotter", self._snapshotter, "rm", name])
+        # The garbage collection may have been there first.
+        return "" if rc == 0 or "not found" in err else _last(err)
 
     def _unpack(self, targets: Sequence[str]) -> str:
         """Unpack what is not unpacked of the images with these digests; why that fails, or an empty text."""
@@ -350,9 +355,12 @@ def _last(text: str) -> str:
 
 def _upon(present: Dict[str, Tuple[str, str]], key: str) -> List[str]:
     """A snapshot and all that stand on it, each after the one below it."""
-    found = [key]
-    for name in found:
-        found += [other for other, (parent, _kind) in present.items() if parent == name]
+    found: List[str] = []
+    pending = [key]
+    while pending:
+        name = pending.pop(0)
+        found.append(name)
+        pending += [other for other, (parent, _kind) in present.items() if parent == name]
     return found
 
 
@@ -366,18 +374,20 @@ def _members(handle: IO[bytes]) -> Iterator[Tuple[tarfile.TarInfo, str]]:
             digest = ""
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
-                digest = _sha256(content)
+                digest = _sha256(content)[0]
             yield member, digest
     # A torn end shows in gzip's own checksum.
     while stream.read(_PIECE):
         pass
 
 
-def _sha256(stream: IO[bytes]) -> str:
-    digester = hashlib.sha256()
+def _sha256(stream: IO[bytes]) -> Tuple[str, int]:
+    """Digest in hexadecimal digits, and number of bytes."""
+    digester, size = hashlib.sha256(), 0
     for piece in iter(lambda: stream.read(_PIECE), b""):
         digester.update(piece)
-    return digester.hexdigest()
+        size += len(piece)
+    return digester.hexdigest(), size
 
 
 def _wrong(directory: str, path: str, member: tarfile.TarInfo, digest: str) -> str:
@@ -390,7 +400,7 @@ def _wrong(directory: str, path: str, member: tarfile.TarInfo, digest: str) -> s
         if not stat.S_ISREG(status.st_mode) or status.st_size != member.size:
             return f"{member.name} has {status.st_size} bytes, not {member.size}"
         with open(path, "rb") as handle:
-            if _sha256(handle) != digest:
+            if _sha256(handle)[0] != digest:
                 return f"{member.name} has other content"
     elif member.issym() and (not stat.S_ISLNK(status.st_mode) or os.readlink(path) != member.linkname):
         return f"{member.name} is another link"
