@@ -62,9 +62,7 @@ def requirements(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str
     root.mkdir(parents=True)
     run("tar", "-xzf", tarball, "-C", root)
     found = yaml.safe_load(run(BIN / "ansible-builder", "introspect", place))
-    python = [line for lines in found["python"].values() for line in lines]
-    system = [line for lines in found["system"].values() for line in lines]
-    return {"python": python, "system": system, "place": [str(place)]}
+    return {"python": found["python"], "system": found["system"], "place": [str(place)]}
 
 
 @pytest.fixture(scope="module")
