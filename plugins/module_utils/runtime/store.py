@@ -177,7 +177,7 @@ class Store:
         """The directory with the files of a layer alone."""
         snapshots = ["snapshots", "--snapshotter", self._snapshotter]
         self._run([*self._base, *snapshots, "rm", _LOOK])
-        # ctr marks what it prepares as a root of the garbage collection, and not a view. A view that is collected leaves
+        # ctr marks what it prepares as a root of the garbage collection, and not a view. A collected view leaves
         # its name with its parent, which can then never be removed.
         said = self._ask(*snapshots, "prepare", "--target", "/nowhere", _LOOK, key)
         try:
