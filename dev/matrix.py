@@ -199,7 +199,7 @@ class Matrix:
             scratch = OUT / "scratch"
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
-            variables = {"scratch": str(scratch), "helm": self.helm, "ansible_python_interpreter": path}
+            variables = {"scratch": str(scratch), "helm": self.helm, "target_python": path}
             argv = [str(venv / "bin" / "ansible-playbook"), "tests/matrix/playbook.yml", "-i", "localhost,"]
             argv += ["-e", json.dumps(variables)]
             first = run(argv, log, tools)
