@@ -13,6 +13,8 @@ from sandbox.run import SandboxError
 MIN_MEMORY_GIB = 6
 MIN_DISK_GIB = 15
 GIB = 1024**3
+# What a sandbox takes: with 128 of them, two ran and the nodes of a third could not start containerd.
+INOTIFY_INSTANCES = 50
 
 
 def check_system(os_release: str, architecture: str) -> None:
@@ -42,6 +44,16 @@ def check_disk(free_bytes: int, path: str) -> None:
         raise SandboxError(
             f"disk: {free_bytes / GIB:.1f} GiB are free at {path} and the sandbox needs {MIN_DISK_GIB} GiB; "
             "free some space, or point AIRGAP_SPEECH_CACHE at a larger disk"
+        )
+
+
+def check_inotify(instances: int, others: list[str]) -> None:
+    """`instances` is fs.inotify.max_user_instances; `others` are the sandboxes that run beside the one wanted."""
+    need = INOTIFY_INSTANCES * (len(others) + 1)
+    if instances < need and others:
+        raise SandboxError(
+            f"fs.inotify.max_user_instances is {instances}, and {len(others) + 1} sandboxes need {need}; remove one of "
+            f"{', '.join(others)} with `down --name`, or run `sysctl -w fs.inotify.max_user_instances=512`"
         )
 
 

@@ -139,12 +139,12 @@ def of_sandbox(sandbox: str) -> list[str]:
     return sorted(names.split())
 
 
-def sandboxes() -> Mapping[str, list[str]]:
-    """All containers of ours, by sandbox."""
+def sandboxes(*, running: bool = False) -> Mapping[str, list[str]]:
+    """All containers of ours, or those that run, by sandbox."""
     found: dict[str, list[str]] = {}
-    for line in docker(
-        "ps", "-a", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}} {{{{.Names}}}}'
-    ).splitlines():
+    which = [] if running else ["-a"]
+    form = f'{{{{.Label "{LABEL}"}}}} {{{{.Names}}}}'
+    for line in docker("ps", *which, "--filter", f"label={LABEL}", "--format", form).splitlines():
         sandbox, name = line.split()
         found.setdefault(sandbox, []).append(name)
     return found

@@ -65,6 +65,12 @@ def check_machine() -> None:
     checks.check_root(is_root=is_root, can_sudo=sudo)
 
 
+def check_inotify(others: list[str]) -> None:
+    """Root's containers share one limit."""
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    checks.check_inotify(int(limit.read_text()), others)
+
+
 def ensure_packages(steps: Steps) -> None:
     missing = missing_packages()
     if not missing:

@@ -63,6 +63,7 @@ def up(settings: Settings, simulated: list[dict[str, Any]] | None, steps: Steps,
         host.ensure_packages(steps)
         host.ensure_engine(steps)
         network.check_free(settings)
+        host.check_inotify([name for name in sandboxes(running=True) if name != settings.name])
         if fresh:
             remove_inside(settings, steps)
         save(settings)

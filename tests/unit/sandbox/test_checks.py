@@ -43,6 +43,13 @@ def test_memory_and_disk() -> None:
         checks.check_disk(14 * GIB, "/cache")
 
 
+def test_inotify() -> None:
+    checks.check_inotify(10, [])
+    checks.check_inotify(128, ["a"])
+    with pytest.raises(SandboxError, match="is 128, and 3 sandboxes need 150; remove one of a, b with"):
+        checks.check_inotify(128, ["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("installed", "answers", "is_root", "can_sudo", "message"),
     [
