@@ -110,10 +110,13 @@ def main() -> None:
             if image not in present or params["digests"].get(image, present[image].digest) != present[image].digest
         ]
         pinned = [image for image in wanted if image in pulled or not set(mark) <= present[image].labels]
+        # containerd's plugin for the kubelet gives the labels to further names of the same image.
+        held = {present[image].digest for image in wanted if image in present}
         released = [
             name
             for name, found in present.items()
-            if OURS in found.labels and (name not in wanted or (not params["pin"] and PINNED in found.labels))
+            if OURS in found.labels
+            and ((name not in wanted and found.digest not in held) or (not params["pin"] and PINNED in found.labels))
         ]
         if not module.check_mode:
             for image in pulled:
