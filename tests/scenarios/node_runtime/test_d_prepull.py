@@ -72,7 +72,8 @@ def test_scale_out_without_and_with(inside: Inside, scenario: Scenario) -> None:
     assert labels(inside, "docker.io/library/debian:12-slim") == ""
     control = inside.on("control-plane", *CTR, "images", "ls", "-q").text
     assert IMAGE not in control
-    assert scenario.playbook("node_runtime_prepull").changed == 0
+    again = scenario.playbook("node_runtime_prepull", "--diff")
+    assert again.changed == 0, again.output
 
     assert inside.on("registry", "systemctl", "stop", "airgap-registry.service").rc == 0
     try:
