@@ -47,7 +47,7 @@ class Scenario:
             shutil.rmtree(journey.work)
         journey._walk("sandbox", journey.sandbox_argv("up", "--subnet", SUBNET, "--fresh"))
         journey.zero_egress()
-        journey.bundle("-e", f"@{self.folder / 'bundle.yml'}")
+        journey.bundle("-e", json.dumps({"checkout": str(CHECKOUT)}), "-e", f"@{self.folder / 'bundle.yml'}")
         journey.carry()
         journey.copy(self.folder / "inside", INSIDE)
         journey.setup()
