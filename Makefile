@@ -42,7 +42,7 @@ sandbox-down: venv ## remove the sandbox and everything that it made
 test: lint test-sanity test-unit test-gates test-way ## all tests
 
 .PHONY: test-full
-test-full: test ## all tests, and the heavier runs
+test-full: test test-scenarios ## all tests, and the heavier runs
 	$(bin)/pytest tests/full
 
 # One gate a target, so that tests/full/test_gates.py can show that each fails on a fault.
@@ -122,6 +122,10 @@ test-matrix: venv ## units, sanity and a small playbook on each ansible-core tha
 test-way: venv ## the whole way on the sandbox (molecule's default scenario)
 	$(bin)/molecule reset
 	$(bin)/molecule test; status=$$?; cat build/way/integration.txt 2>/dev/null; exit $$status
+
+# Each with a sandbox made anew: they are not in `make test`, whose time CI bounds.
+.PHONY: test-scenarios
+test-scenarios: test-node-runtime test-models test-gpu-operator ## nodes, models and GPUs, each in a scenario of its own
 
 .PHONY: test-node-runtime
 test-node-runtime: venv ## the role node_runtime on the sandbox (molecule's scenario of that name)
