@@ -297,7 +297,6 @@ def main() -> None:
     texts = [
         "kube_version",
         "registry",
-        "pull_secret",
         "driver_version",
         "driver_repository",
         "repo_config",

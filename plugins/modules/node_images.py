@@ -124,9 +124,8 @@ def main() -> None:
             for image in pinned:
                 puller.label(image, mark)
             for name in released:
-                puller.label(
-                    name, [PINNED.split("=")[0] + "=", *([] if name in wanted else [OURS.split("=")[0] + "="])]
-                )
+                gone = [PINNED] if name in wanted else [PINNED, OURS]
+                puller.label(name, [label.partition("=")[0] + "=" for label in gone])
             if pulled:
                 # What a cut of power would tear is not there yet.
                 os.sync()
