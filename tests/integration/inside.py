@@ -64,13 +64,14 @@ class Inside:
         return Done(done.returncode, done.stdout)
 
     def playbook(self, name: str, *arguments: str, **extra: object) -> Done:
+        """One of our playbooks; `extra` variables stand over those of the arguments."""
         argv = [
             f"{HOME_INSIDE}/.airgap/bin/ansible-playbook",
             f"airgap.speech.{name}",
             "-i",
             f"{HOME_INSIDE}/inventory",
         ]
-        return self.on("bastion", *argv, "-e", json.dumps(extra), *arguments)
+        return self.on("bastion", *argv, *arguments, "-e", json.dumps(extra))
 
     def registry(self, method: str, path: str) -> tuple[int, str]:
         """The status and the digest of an answer of the registry, such as to HEAD NAME/manifests/TAG."""
