@@ -74,8 +74,8 @@ class Journey:
     def sandbox_argv(self, command: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "sandbox", command, "--name", self.name, *arguments]
 
-    def sandbox(self) -> Step:
-        return self._walk("sandbox", self.sandbox_argv("up", "--subnet", self.subnet))
+    def sandbox(self, *arguments: str) -> Step:
+        return self._walk("sandbox", self.sandbox_argv("up", "--subnet", self.subnet, *arguments))
 
     def bundle(self, *arguments: str) -> Step:
         """Outside: the signed bundle of the sandbox's inventory."""

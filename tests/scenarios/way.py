@@ -45,7 +45,7 @@ class Scenario:
         journey = self.journey
         if journey.work.exists():
             shutil.rmtree(journey.work)
-        journey._walk("sandbox", journey.sandbox_argv("up", "--subnet", SUBNET, "--fresh"))
+        journey.sandbox("--fresh")
         journey.zero_egress()
         journey.bundle("-e", json.dumps({"checkout": str(CHECKOUT)}), "-e", f"@{self.folder / 'bundle.yml'}")
         journey.carry()
