@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from typing import Optional, Union
 
@@ -23,6 +24,9 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
 from ansible_collections.airgap.speech.plugins.module_utils.oci.session import REDIRECTS, Session
 from ansible_collections.airgap.speech.plugins.module_utils.oci.wire import Connection, Response
 
+# On a slow line a piece is handed on before it is full, after this many seconds: a killed run loses no more than that.
+PATIENCE = 0.1
+
 
 class Blob:
     """The body of a blob, as a stream."""
@@ -36,9 +40,9 @@ class Blob:
         """Up to I(count) bytes; empty at the end."""
         return self._response.read(count)
 
-    def readinto(self, buffer: Union[bytearray, memoryview]) -> int:
-        """Fill a buffer; 0 at the end."""
-        return self._response.readinto(buffer)
+    def readinto(self, buffer: Union[bytearray, memoryview], seconds: float = math.inf) -> int:
+        """Fill a buffer, or what of it comes within I(seconds); 0 at the end."""
+        return self._response.readinto(buffer, seconds)
 
     def read1(self, count: int) -> bytes:
         """What has come already, or the next bytes that come; empty at the end."""
@@ -184,7 +188,7 @@ class Downloads(Session):
             with self.open_blob(repo, digest, offset) as blob:
                 try:
                     while offset < size:
-                        count = blob.readinto(free[: size - offset])
+                        count = blob.readinto(free[: size - offset], PATIENCE)
                         if not count:
                             break
                         offset += count

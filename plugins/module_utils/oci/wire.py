@@ -10,8 +10,10 @@ and here the socket under an answer is needed as it is, for C(splice).
 
 from __future__ import annotations
 
+import math
 import re
 import socket
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Optional, Union
 
@@ -126,11 +128,12 @@ class Response:
             count -= len(piece)
         return b"".join(pieces)
 
-    def readinto(self, buffer: Union[bytearray, memoryview]) -> int:
-        """Fill a buffer; less only where the body ends, or breaks, which the next call then says."""
+    def readinto(self, buffer: Union[bytearray, memoryview], seconds: float = math.inf) -> int:
+        """Fill a buffer; less only where the body ends, or breaks, which the next call says, or after I(seconds)."""
         view = memoryview(buffer)
         filled = 0
-        while filled < len(view):
+        until = time.monotonic() + seconds
+        while filled < len(view) and (not filled or time.monotonic() < until):
             try:
                 count = self._some_into(view[filled:])
             except OSError:

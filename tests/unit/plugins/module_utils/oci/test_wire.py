@@ -24,7 +24,7 @@ def serve(data: bytes, piece: int, method: str = "GET") -> Response:
     ours.settimeout(10)
 
     def send() -> None:
-        with theirs, contextlib.suppress(BrokenPipeError):
+        with theirs, contextlib.suppress(ConnectionError):
             for start in range(0, len(data), piece):
                 theirs.sendall(data[start : start + piece])
 
@@ -66,6 +66,16 @@ def test_into_a_buffer(piece: int) -> None:
     assert response.readinto(buffer) == 4240
     assert bytes(buffer[:4240]) == BODY[6000:]
     assert response.readinto(buffer) == 0
+
+
+def test_what_has_come_is_handed_on_before_the_buffer_is_full() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6000\r\n\r\n" + bytes(1000))
+        response = Response(ours, "GET")
+        assert response.readinto(bytearray(6000), 0.0) == 1000
+        theirs.sendall(bytes(5000))
+        assert response.readinto(bytearray(6000)) == 5000
 
 
 @pytest.mark.parametrize(
