@@ -22,14 +22,11 @@ attributes:
   diff_mode:
     description: Nothing is changed, so there is no difference to show.
     support: none
+extends_documentation_fragment:
+  - airgap.speech.cluster
+notes:
+  - The user of O(kubeconfig) needs to list nodes, and claims of O(namespaces).
 options:
-  kubeconfig:
-    description: Path of a kubeconfig of the cluster. Its user needs to list nodes, and claims of O(namespaces).
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig. The current one when left out.
-    type: str
   namespaces:
     description: Namespaces whose persistent volume claims are looked at.
     type: list
@@ -38,8 +35,6 @@ options:
   lock_file:
     description: Path of the lock of a bundle. Of the images on the nodes, those of the lock are returned.
     type: path
-requirements:
-  - kubernetes (Python package)
 """
 
 EXAMPLES = r"""
@@ -77,7 +72,7 @@ from typing import AbstractSet, Any, Dict, List, Mapping
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import lock as locks
-from ansible_collections.airgap.speech.plugins.module_utils.kube.api import getter
+from ansible_collections.airgap.speech.plugins.module_utils.kube.api import CLUSTER_OPTIONS, getter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import ApiError, ForbiddenError, Get, list_all
 
 
@@ -143,8 +138,7 @@ def look(get: Get, namespaces: List[str], digests: AbstractSet[str]) -> Dict[str
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "namespaces": {"type": "list", "elements": "str", "default": []},
             "lock_file": {"type": "path"},
         },

@@ -24,14 +24,11 @@ attributes:
   diff_mode:
     description: Nothing is changed, so there is no difference to show.
     support: none
+extends_documentation_fragment:
+  - airgap.speech.cluster
+notes:
+  - The user of O(kubeconfig) needs to list nodes, the operator's resources and its pods.
 options:
-  kubeconfig:
-    description: Path of a kubeconfig. Its user needs to list nodes, the operator's resources and its pods.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig. The current one when left out.
-    type: str
   vendor:
     description: Whose operator it is.
     type: str
@@ -57,8 +54,6 @@ options:
     type: list
     elements: str
     default: []
-requirements:
-  - kubernetes (Python package)
 """
 
 EXAMPLES = r"""
@@ -106,7 +101,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.airgap.speech.plugins.module_utils.gpu.state import judge
-from ansible_collections.airgap.speech.plugins.module_utils.kube.api import getter
+from ansible_collections.airgap.speech.plugins.module_utils.kube.api import CLUSTER_OPTIONS, getter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import ApiError, ForbiddenError, Get, list_all
 
 KINDS = {
@@ -156,8 +151,7 @@ def look(get: Get, params: Mapping[str, Any]) -> Dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "vendor": {"type": "str", "choices": ["nvidia", "amd"], "default": "nvidia"},
             "namespace": {"type": "str", "default": "gpu-operator"},
             "expected_nodes": {"type": "list", "elements": "str", "default": []},

@@ -24,14 +24,11 @@ attributes:
   diff_mode:
     description: Nothing is changed, so there is no difference to show.
     support: none
+extends_documentation_fragment:
+  - airgap.speech.cluster
+notes:
+  - The user of O(kubeconfig) needs to list nodes.
 options:
-  kubeconfig:
-    description: Path of a kubeconfig of the cluster. Its user needs to list nodes.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig. The current one when left out.
-    type: str
   vendor:
     description: Whose GPUs they are.
     type: str
@@ -73,7 +70,6 @@ options:
     type: list
     elements: str
 requirements:
-  - kubernetes (Python package)
   - PyYAML
 """
 
@@ -124,7 +120,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.charts import read_chart
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import RenderFailed
 from ansible_collections.airgap.speech.plugins.module_utils.gpu import preflight
-from ansible_collections.airgap.speech.plugins.module_utils.kube.api import getter
+from ansible_collections.airgap.speech.plugins.module_utils.kube.api import CLUSTER_OPTIONS, getter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import ApiError, ForbiddenError, Get, list_all
 
 
@@ -187,8 +183,7 @@ def look(get: Get, params: Mapping[str, Any]) -> Dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "vendor": {"type": "str", "choices": ["nvidia", "amd"], "default": "nvidia"},
             "probes": {"type": "dict", "default": {}},
             "nodes": {"type": "list", "elements": "str", "default": []},

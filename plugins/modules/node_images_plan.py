@@ -15,7 +15,6 @@ description:
   - Changes nothing.
 requirements:
   - PyYAML
-  - kubernetes (Python package)
 author:
   - Airgap Speech contributors (@airgap-speech)
 attributes:
@@ -25,14 +24,11 @@ attributes:
   diff_mode:
     description: Changes nothing, so there is no difference to show.
     support: none
+extends_documentation_fragment:
+  - airgap.speech.cluster
+notes:
+  - The user of O(kubeconfig) needs to list nodes.
 options:
-  kubeconfig:
-    description: Path of a kubeconfig of the cluster.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig. The current one when left out.
-    type: str
   releases:
     description: The releases.
     type: list
@@ -70,7 +66,7 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.airgap.speech.plugins.module_utils.kube.api import getter
+from ansible_collections.airgap.speech.plugins.module_utils.kube.api import CLUSTER_OPTIONS, getter
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import ApiError, ForbiddenError, list_all
 from ansible_collections.airgap.speech.plugins.module_utils.runtime.prepull import plan
@@ -79,8 +75,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.runtime.prepull impo
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "releases": {
                 "type": "list",
                 "elements": "dict",

@@ -10,6 +10,9 @@ from typing import Any, Callable, Mapping, Optional
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.snapshot import ApiError, ForbiddenError, Get
 
+# The argument_spec of a cluster; the doc fragment C(cluster) describes it.
+CLUSTER_OPTIONS: dict[str, Any] = {"kubeconfig": {"type": "path", "required": True}, "context": {"type": "str"}}
+
 
 def getter(what: str, kubeconfig: str, context: Optional[str] = None) -> Get:
     """A function that reads from the cluster of a kubeconfig; ``what`` begins its errors.
