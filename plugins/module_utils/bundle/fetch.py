@@ -21,6 +21,7 @@ from typing import Optional, Union
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.sink import Sink, write_all
 from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import Progress
 
 # read(offset) -> the bytes of the content from there on; each piece holds until the one after the next is asked for
@@ -226,6 +227,7 @@ class Store:
     ) -> None:
         flushing: Optional[Future[None]] = None
         since = 0
+        sink = Sink(out, len(item.prefix) + offset)
         if offset < item.size:
             for chunk in item.read(offset):
                 if stop.is_set():
@@ -234,8 +236,8 @@ class Store:
                 if offset > item.size:
                     break
                 hashes.add(chunk, both=bool(item.prefix))
-                write_all(out, chunk)
-                since += len(chunk)
+                sink.write(chunk)
+                since += 0 if sink.direct else len(chunk)
                 if since >= FLUSH and (flushing is None or flushing.done()):
                     flushing, since = flusher.submit(os.fdatasync, out), 0
                 if self.progress is not None:
@@ -255,10 +257,3 @@ class Store:
 
 class _Stopped(Exception):
     """Another one failed; what there is of this one stays."""
-
-
-def write_all(out: int, data: Union[bytes, memoryview]) -> None:
-    """Write all of it: a disk that is nearly full takes less than it was given, and says so only the next time."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(out, view) :]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -19,8 +20,8 @@ CHUNK = 256 * 1024
 # So much of a file is mapped at a time, by each thread; of a file of less than LEAST, nothing.
 WINDOW = 16 * 1024 * 1024
 LEAST = 1024 * 1024
-# MADV_POPULATE_READ of Linux 5.14, for which the module mmap has no name.
-POPULATE_READ = 22
+# MADV_HUGEPAGE, and MADV_POPULATE_READ of Linux 5.14, for which the module mmap has no name (or not everywhere).
+HUGE_PAGE, POPULATE_READ = 14, 22
 SHOWN = 10
 
 # progress(bytes done, bytes in all)
@@ -129,6 +130,8 @@ def _mapped(handle: int, hasher: hashlib._Hash) -> int:
         try:
             with mmap.mmap(handle, count, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=done) as window:
                 os.posix_fadvise(handle, done + count, WINDOW, os.POSIX_FADV_WILLNEED)
+                with contextlib.suppress(OSError):  # a kernel without it keeps small pages, which cost more
+                    window.madvise(HUGE_PAGE)
                 window.madvise(POPULATE_READ)
                 hasher.update(window)
         except OSError:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.cache import write_file
-from ansible_collections.airgap.speech.plugins.module_utils.bundle.fetch import write_all
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import (
     LOCK_NAME,
     SIGNATURE_NAME,
@@ -34,6 +33,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.split import 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.verify import digest_of
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import PIECE
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout
+from ansible_collections.airgap.speech.plugins.module_utils.oci.sink import write_all
 from ansible_collections.airgap.speech.plugins.module_utils.oci.transfer import Progress
 
 HALF_WRITTEN = (".partial-", ".sign-")

@@ -22,6 +22,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import (
     retry_after,
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.session import REDIRECTS, Session
+from ansible_collections.airgap.speech.plugins.module_utils.oci.sink import aligned
 from ansible_collections.airgap.speech.plugins.module_utils.oci.wire import Connection, Response
 
 # On a slow line a piece is handed on before it is full, after this many seconds: a killed run loses no more than that.
@@ -181,14 +182,16 @@ class Downloads(Session):
         There are two buffers: what is yielded holds until the piece after the next one is asked for.
         """
         thing = self.name(repo, digest)
-        free, used = (memoryview(bytearray(min(PIECE, max(0, size - offset)))) for _buffer in range(2))
+        free, used = (aligned(min(PIECE, max(0, size - offset))) for _buffer in range(2))
         attempt = 0
         while offset < size:
             cause = "the connection was cut"
             with self.open_blob(repo, digest, offset) as blob:
                 try:
                     while offset < size:
-                        count = blob.readinto(free[: size - offset], PATIENCE)
+                        # Up to a multiple of PIECE, so that whoever writes them comes back to whole blocks.
+                        room = min(PIECE - offset % PIECE, size - offset)
+                        count = blob.readinto(free[:room], PATIENCE)
                         if not count:
                             break
                         offset += count

@@ -4,8 +4,9 @@
 
 """One layer of a model: its tar header, and its file from the registry to the disk in one pass.
 
-Receiving, hashing with writing, and waiting for the disk run side by side in three threads, so that the slowest alone
-decides the speed. Memory is a few buffers, and what the kernel may hold back before it is on disk is bounded.
+Receiving, hashing and writing run side by side in threads, so that the slowest alone decides the speed. Memory is a few
+buffers. Where writing goes through the page cache, one more thread has it brought to the disk, and what the kernel may
+hold back is bounded.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import queue
 import tarfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK, PIECE
 from ansible_collections.airgap.speech.plugins.module_utils.oci.download import Blob
 from ansible_collections.airgap.speech.plugins.module_utils.oci.errors import describe
 from ansible_collections.airgap.speech.plugins.module_utils.oci.registry import Registry
+from ansible_collections.airgap.speech.plugins.module_utils.oci.sink import Sink, aligned, write_all
 
 _BLOCK = 512
 _MAX_HEAD = 1 << 20
-# Of 4 MiB each: the kernel keeps what comes in such pieces for half the work.
+# Of 4 MiB each: the disk, or else the kernel, takes what comes in such pieces for half the work.
 _BUFFERS = 4
 # Written back while more is received, so that the last fsync has little left to do; no more than the second is dirty.
 _FLUSH = 16 << 20
@@ -196,29 +199,29 @@ class _WriteBack:
 
 
 class _Writer:
-    """Hashes and writes the buffers that it is handed, in a thread of its own."""
+    """Writes the buffers that it is handed in a thread of its own, and hashes each in another one meanwhile."""
 
-    def __init__(self, handle: int, hasher: Any, wrote: Callable[[int], None]) -> None:
-        self._handle = handle
+    def __init__(self, handle: int, offset: int, hasher: Any, wrote: Callable[[int], None]) -> None:
+        self._sink = Sink(handle, offset)
         self._hasher = hasher
         self._wrote = wrote
-        self._free: queue.Queue[Optional[bytearray]] = queue.Queue()
-        self._full: queue.Queue[Optional[tuple[bytearray, int]]] = queue.Queue()
+        self._free: queue.Queue[Optional[memoryview]] = queue.Queue()
+        self._full: queue.Queue[Optional[tuple[memoryview, int]]] = queue.Queue()
         self._error: Optional[BaseException] = None
         for _number in range(_BUFFERS):
-            self._free.put(bytearray(PIECE))
+            self._free.put(aligned(PIECE))
         self._back = _WriteBack(handle)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def buffer(self) -> bytearray:
+    def buffer(self) -> memoryview:
         """A buffer to fill, as soon as one is free."""
         found = self._free.get()
         if found is None:
             raise self._error or RuntimeError("the writer has ended")
         return found
 
-    def write(self, buffer: bytearray, count: int) -> None:
+    def write(self, buffer: memoryview, count: int) -> None:
         """Hand over a buffer with I(count) bytes in it."""
         self._full.put((buffer, count))
 
@@ -232,49 +235,48 @@ class _Writer:
 
     def _run(self) -> None:
         try:
-            while True:
-                work = self._full.get()
-                if work is None:
-                    return
-                buffer, count = work
-                view = memoryview(buffer)[:count]
-                self._hasher.update(view)
-                write_all(self._handle, view)
-                self._free.put(buffer)
-                self._wrote(count)
-                self._back.wrote(count)
+            with ThreadPoolExecutor(1) as hashing:
+                while True:
+                    work = self._full.get()
+                    if work is None:
+                        return
+                    buffer, count = work
+                    hashed = hashing.submit(self._hasher.update, buffer[:count])
+                    self._sink.write(buffer[:count])
+                    hashed.result()
+                    self._free.put(buffer)
+                    self._wrote(count)
+                    if not self._sink.direct:
+                        self._back.wrote(count)
         except BaseException as error:
             self._error = error
             self._free.put(None)
 
 
-def write_all(handle: int, view: memoryview) -> None:
-    """Write every byte of a buffer."""
-    while view:
-        view = view[os.write(handle, view) :]
-
-
 def pour(stream: LayerStream, handle: int, left: int, hasher: Any, wrote: Callable[[int], None]) -> None:
-    """I(left) bytes from the registry into an open file, each written once; the hasher sees them all."""
+    """I(left) bytes from the registry to the end of an open file, each written once; the hasher sees them all."""
     if left <= 2 * PIECE:  # too little for threads to pay
         while left:
             data = stream.take(min(CHUNK, left))
             if not data:
                 raise BadBytes("the layer ended early")
             hasher.update(data)
-            write_all(handle, memoryview(data))
+            write_all(handle, data)
             wrote(len(data))
             left -= len(data)
         return
-    writer = _Writer(handle, hasher, wrote)
+    offset = os.lseek(handle, 0, os.SEEK_CUR)
+    writer = _Writer(handle, offset, hasher, wrote)
     try:
         while left:
             buffer = writer.buffer()
-            count = stream.fill(memoryview(buffer)[:left])
+            # Up to a multiple of PIECE, so that a file which was taken up again comes back to whole blocks.
+            count = stream.fill(buffer[: min(left, PIECE - offset % PIECE)])
             if not count:
                 raise BadBytes("the layer ended early")
             writer.write(buffer, count)
             left -= count
+            offset += count
     except BaseException:
         try:
             writer.end()  # What came stays, so that the next run goes on behind it.
