@@ -39,7 +39,7 @@ sandbox-down: venv ## remove the sandbox and everything that it made
 	@$(SANDBOX) down --name $(NAME)
 
 .PHONY: test
-test: lint test-sanity test-unit test-gates test-way ## all tests
+test: lint test-sanity test-plugins test-unit test-gates test-way ## all tests
 
 .PHONY: test-full
 test-full: test test-scenarios ## all tests, and the heavier runs
@@ -103,11 +103,16 @@ docs: venv ## the docs site, in build/docs/html
 test-sanity: venv ## ansible-test sanity, with no ignore file
 	dev/sanity
 
+.PHONY: test-plugins
+test-plugins: venv ## ansible-test units; ARGS="tests/unit/plugins/modules/test_htpasswd.py" for a part
+	@$(SANDBOX) build
+	dev/units $(ARGS)
+
 .PHONY: test-unit
-test-unit: venv ## unit tests, the speech server's with its real models among them
+test-unit: venv ## the other unit tests, the speech server's with its real models among them
 	@$(SANDBOX) build
 	@$(SANDBOX) build oracle
-	$(bin)/pytest tests/unit
+	$(bin)/pytest tests/unit --ignore tests/unit/plugins
 	tests/unit/open_speech/run
 
 .PHONY: test-gates

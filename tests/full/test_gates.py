@@ -57,7 +57,7 @@ def swap(name: str, old: str, new: str) -> Callable[[Path], None]:
     return swapped
 
 
-# gate (a target of make): the fault, and what the gate has to say of it.
+# gate (a target of make, and its arguments): the fault, and what the gate has to say of it.
 FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "an import that nothing uses": ("lint-python", add("dev/links.py", "\nimport json\n"), r"F401|E402"),
     "a wrong type": (
@@ -113,6 +113,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
         add("plugins/module_utils/kube/quantity.py", "\nassert True\n"),
         r"no-assert|assert",
     ),
+    "a unit that does something else": (
+        "test-plugins ARGS=tests/unit/plugins/module_utils/test_word_error_rate.py",
+        add("plugins/module_utils/word_error_rate.py", "\ndef word_error_rate(*_given: object) -> float:\n    return 0.5\n"),
+        r"FAILED tests/unit/plugins/module_utils/test_word_error_rate\.py",
+    ),
     "a message that the code does not say": (
         "test-gates",
         swap("docs/troubleshooting.md", "copy that file again", "burn that file again"),
@@ -134,7 +139,7 @@ def test_the_gate_fails(fault: str, scratch: Path) -> None:
     subprocess.run(["git", "add", "-A"], cwd=scratch, check=True)
     try:
         done = subprocess.run(
-            ["make", gate],
+            ["make", *gate.split()],
             cwd=scratch,
             env={key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))},
             stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+# What ansible-test leaves of Ansible around modules is for the tests, not for the programs that they call.
+os.environ.pop("PYTHONPATH", None)
 
 # `ansible_collections.airgap.speech` is this checkout (dev/venv makes the link).
 for path in (CHECKOUT, CHECKOUT / "build" / "collections"):

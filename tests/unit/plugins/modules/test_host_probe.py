@@ -7,23 +7,7 @@ import os
 
 import pytest
 
-from ansible_collections.airgap.speech.plugins.action.host_probe import certain_skew
 from ansible_collections.airgap.speech.plugins.modules import host_probe
-
-
-@pytest.mark.parametrize(
-    ("before", "epoch", "after", "skew"),
-    [
-        (100.0, 100.5, 101.0, 0.0),
-        (100.0, 100.0, 100.0, 0.0),
-        (100.0, 60.0, 101.0, -40.0),
-        (100.0, 141.0, 101.0, 40.0),
-        # A slow answer hides only as much as it took.
-        (100.0, 160.0, 120.0, 40.0),
-    ],
-)
-def test_only_a_certain_skew_counts(before, epoch, after, skew):
-    assert certain_skew(before, epoch, after) == skew
 
 
 def test_a_path_that_is_not_there_yet_has_the_file_system_of_the_nearest_directory(tmp_path):
