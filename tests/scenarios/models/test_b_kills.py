@@ -102,6 +102,18 @@ def names_of(inside: Inside, digest: str) -> list[str]:
     return [line.split()[0] for line in listed if digest in line.split()]
 
 
+def forget(inside: Inside, digest: str) -> None:
+    """Have the runtime know nothing of an image, so that the next pod pulls it anew."""
+    names = names_of(inside, digest)
+    if names:
+        assert inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *names).rc == 0
+    # The lease of a pull that was killed keeps what it had for a day.
+    for line in inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "leases", "ls").text.splitlines():
+        if "containerd.io/gc.expire=" in line:
+            lease = line.split()[0]
+            assert inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "leases", "rm", "--sync", lease).rc == 0
+
+
 def test_image_volumes_with_containerd_and_the_registry_killed(inside: Inside) -> None:
     """The runtime's own store holds these: what it took in half is never mounted."""
     dice = random.Random()  # noqa: S311 - moments of kills
@@ -115,11 +127,8 @@ def test_image_volumes_with_containerd_and_the_registry_killed(inside: Inside) -
         reader.sees(old["nova.dg"])
         count = 0
         while count < KILLS:
-            # Out of the runtime, so that every turn pulls anew.
             inside.kubectl("-n", "models-mounted", "delete", "jobs", "--all", "--cascade=foreground", "--wait=true")
-            names = names_of(inside, digests[1])
-            if names:
-                assert inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *names).rc == 0
+            forget(inside, digests[1])
             for host in (ways.WORKER, "registry"):
                 inside.on(host, "rm", "-f", stop)
             moments = [dice.randrange(1 << 20, SIZE // 2), dice.randrange(SIZE // 2, SIZE - (4 << 20))]
