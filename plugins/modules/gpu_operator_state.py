@@ -54,6 +54,12 @@ options:
     type: list
     elements: str
     default: []
+  replicas:
+    description:
+      - How many pods share each GPU that is not divided, as the labels of GPU feature discovery have to say. Of a node
+        with the label C(nvidia.com/device-plugin.config) any number will do. V(0) for any number on all nodes.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -133,6 +139,7 @@ def look(get: Get, params: Mapping[str, Any]) -> Dict[str, Any]:
             params["expected_nodes"],
             params["driver_version"],
             params["images"],
+            params["replicas"],
         )
     except ForbiddenError as error:
         raise ApiError(
@@ -157,6 +164,7 @@ def main() -> None:
             "expected_nodes": {"type": "list", "elements": "str", "default": []},
             "driver_version": {"type": "str", "default": ""},
             "images": {"type": "list", "elements": "str", "default": []},
+            "replicas": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )

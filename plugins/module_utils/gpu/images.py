@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.airgap.speech.plugins.module_utils.discovery.findings import Discovery, union
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import discover, upstream
 from ansible_collections.airgap.speech.plugins.module_utils.discovery.rules import ImageRules, merged
 from ansible_collections.airgap.speech.plugins.module_utils.gpu.systems import System
@@ -39,12 +38,9 @@ def needed_images(
     Systems and kernels go in pairs: a precompiled driver is wanted for those that there are, not for each with each.
     Raises RulesInvalid.
     """
-    sets: dict[str, Discovery] = {}
-    for tag, kernels in by_tag(systems).items():
-        variables = {"node_os": [tag], "node_kernel": kernels}
-        loaded = merged(ImageRules.load(text, name, variables) for name, text in sorted(rules.items()))
-        sets[tag] = discover(list(documents), "", platforms, loaded)
-    found = union(sets) if sets else Discovery()
+    variables = variables_of(systems)
+    loaded = merged(ImageRules.load(text, name, variables) for name, text in sorted(rules.items()))
+    found = discover(list(documents), "", platforms, loaded)
     images = Images()
     for item in sorted(found.found, key=lambda item: item.reference):
         if not item.required:
@@ -61,9 +57,10 @@ def needed_images(
     return images
 
 
-def by_tag(systems: Iterable[System]) -> dict[str, list[str]]:
-    """The kernels of each system tag."""
-    tags: dict[str, set[str]] = {}
-    for system in systems:
-        tags.setdefault(system.tag, set()).add(system.kernel)
-    return {tag: sorted(kernel for kernel in kernels if kernel) for tag, kernels in sorted(tags.items())}
+def variables_of(systems: Iterable[System]) -> dict[str, list[str]]:
+    """What the rules of image names call `node_os` and `node_kernel_os` (kernel and system in pairs)."""
+    given = list(systems)
+    return {
+        "node_os": sorted({system.tag for system in given}),
+        "node_kernel_os": sorted({f"{system.kernel}-{system.tag}" for system in given if system.kernel}),
+    }

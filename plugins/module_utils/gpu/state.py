@@ -74,11 +74,13 @@ def judge(
     expected: Iterable[str] = (),
     driver_version: str = "",
     images: Iterable[str] = (),
+    replicas: int = 0,
 ) -> State:
     """Everything together. `resources` are the ClusterPolicies or DeviceConfigs; None where their kind is not known.
 
     `expected` are nodes that must have a GPU, `driver_version` the one that must run (empty: any),
-    `images` the references of the release: a pod with another tag of one of them is of the release before.
+    `images` the references of the release: a pod with another tag of one of them is of the release before. `replicas`
+    is how many pods share each whole GPU (0: any number).
     """
     state = State()
     kind = "ClusterPolicy" if vendor == "nvidia" else "DeviceConfig"
@@ -95,7 +97,7 @@ def judge(
     gpu_nodes = _check_nodes(state, vendor, nodes, list(expected))
     for node in gpu_nodes:
         if vendor == "nvidia":
-            _check_nvidia_node(state, node, driver_version)
+            _check_nvidia_node(state, node, driver_version, replicas)
         else:
             _check_amd_node(state, node)
     if vendor == "nvidia":
@@ -191,7 +193,7 @@ def _check_nodes(state: State, vendor: str, nodes: Sequence[Object], expected: l
     return found
 
 
-def _check_nvidia_node(state: State, node: Object, driver_version: str) -> None:
+def _check_nvidia_node(state: State, node: Object, driver_version: str, replicas: int) -> None:
     labels, thing = _labels(node), f"node {_name(node)}"
     if labels.get("nvidia.com/gpu.deploy.operands") == "false":
         state.passed.append(f"{thing} is left out by its label nvidia.com/gpu.deploy.operands=false")
@@ -212,7 +214,24 @@ def _check_nvidia_node(state: State, node: Object, driver_version: str) -> None:
             "set nvidia.com/mig.config to one profile for all GPUs of the node, or gpu_operator_mig_strategy to mixed",
         )
         return
+    division = labels.get("nvidia.com/mig.config.state", "success")
+    if division != "success":
+        state.fail(
+            thing,
+            f"its GPUs are to be divided as {labels.get('nvidia.com/mig.config', 'the default')}, "
+            f"and the state of that is {division}",
+            "look at the log of nvidia-mig-manager on the node; a division waits until no pod uses the GPU",
+        )
     wanted = _wanted_gpus(labels)
+    shared_by = _replicas(labels, "nvidia.com/gpu")
+    # A node with a configuration of its own shares as that says; slices have their own numbers.
+    whole = "nvidia.com/gpu" in wanted and "nvidia.com/device-plugin.config" not in labels
+    if replicas and whole and shared_by != replicas:
+        state.fail(
+            thing,
+            f"each GPU is for {shared_by} pods in turns by its labels, and {replicas} is wanted",
+            "the device plugin takes a new configuration within a minute; look at its log on the node",
+        )
     allocatable = _allocatable(node)
     gpus = {name: number for name, number in allocatable.items() if name.startswith("nvidia.com/") and number > 0}
     for resource, number in wanted.items():

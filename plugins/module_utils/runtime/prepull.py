@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
@@ -68,18 +67,16 @@ class Puller:
         self._base = [ctr, "--address", socket, "--namespace", namespace]
 
     def present(self) -> Dict[str, Present]:
-        """The images that are whole and unpacked, by name."""
+        """The images that are unpacked, by name: a pod starts from them without a pull.
+
+        The blob of a layer may be missing. containerd fetches none whose content is unpacked already, for another image
+        or before it was told to discard it.
+        """
         rc, out, err = self._run([*self._base, "images", "ls"])
         if rc != 0:
             raise PrepullError(f"{' '.join(self._base)} images ls: {_last(err)}; see that containerd runs on this node")
         rc, checked, _err = self._run([*self._base, "images", "check"])
-        whole = {
-            line.split()[0]
-            for line in (checked.splitlines() if rc == 0 else [])
-            if re.search(r"\bcomplete\b", line)
-            and not re.search(r"\bincomplete\b", line)
-            and line.split()[-1] == "true"
-        }
+        whole = {line.split()[0] for line in (checked.splitlines() if rc == 0 else []) if line.split()[-1:] == ["true"]}
         found = {}
         for line in out.splitlines()[1:]:
             words = line.split()

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,8 +96,8 @@ def feature(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def set_features(nodes: list[dict[str, Any]]) -> None:
-    """The NodeFeatures of these nodes, and of no others of ours. Waits for the kind."""
+def set_features(nodes: list[dict[str, Any]], ended: threading.Event | None = None) -> None:
+    """The NodeFeatures of these nodes, and of no others of ours. Waits for the kind, until `ended`."""
     api, where = Api(), f"/apis/nfd.k8s-sigs.io/v1alpha1/namespaces/{NAMESPACE}/nodefeatures"
     wanted = {node["name"]: feature(node) for node in nodes}
     while True:
@@ -112,7 +113,7 @@ def set_features(nodes: list[dict[str, Any]]) -> None:
                     api.call("PATCH", f"{where}/{name}", {"spec": wanted[name]["spec"]})
             return
         except Refused as error:
-            if error.status != 404:  # neither the kind nor the namespace is there yet
+            if error.status != 404 or (ended and ended.is_set()):  # neither the kind nor the namespace is there yet
                 raise
             time.sleep(0.5)
 
@@ -153,10 +154,15 @@ def down() -> None:
 
 def converge() -> None:
     """The playbook on the bastion. Meanwhile the nodes show what NFD's worker would see, once its kind is known."""
+    ended = threading.Event()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        seen = pool.submit(set_features, NODES)
-        print(json.dumps(Scenario("gpu_operator").playbook("gpu_operator").summary()))
+        seen = pool.submit(set_features, NODES, ended)
+        try:
+            step = Scenario("gpu_operator").playbook("gpu_operator")
+        finally:
+            ended.set()
         seen.result()
+    print(json.dumps(step.summary()))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ HARDWARE = {node["name"]: node for node in NODES}
 CORE, APPS = f"/api/v1/namespaces/{NAMESPACE}", f"/apis/apps/v1/namespaces/{NAMESPACE}"
 POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
 DEPLOY = "nvidia.com/gpu.deploy."
+MAJOR_ONLY = ("ol", "rocky", "rhel")
 # State, section of the policy, DaemonSet, and what it selects nodes by: assets/ of the operator.
 STATES = (
     ("state-container-toolkit", "toolkit", "nvidia-container-toolkit-daemonset", "container-toolkit"),
@@ -55,7 +56,7 @@ def os_tag(labels: dict[str, str]) -> str:
     identity, version = labels.get(OS + "ID"), labels.get(OS + "VERSION_ID")
     if not identity or not version:
         raise ReconcileError("failed to retrieve GPU node OS info: unable to retrieve OS name from label " + OS + "ID")
-    return identity + (version.split(".")[0] if identity in ("ol", "rocky", "rhel") else version)
+    return identity + (version.split(".")[0] if identity in MAJOR_ONLY else version)
 
 
 class StandIn:
@@ -169,7 +170,9 @@ class StandIn:
             middle = f"-{kernel}" if driver.get("usePrecompiled") else ""
             selector = dict(base)
             if driver.get("useNvidiaDriverCRD"):
-                selector |= {OS + key: labels[OS + key] for key in ("ID", "VERSION_ID")}
+                # One pool for all releases of these (internal/state/nodepool.go).
+                version = "VERSION_ID.major" if labels[OS + "ID"] in MAJOR_ONLY else "VERSION_ID"
+                selector |= {OS + key: labels[OS + key] for key in ("ID", version)}
             if middle:
                 selector["feature.node.kubernetes.io/kernel-version.full"] = kernel
             parts = ["nvidia", "driver", "daemonset"] + ([tag] if driver.get("useNvidiaDriverCRD") else [])

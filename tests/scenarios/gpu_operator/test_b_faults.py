@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 
 from tests.integration.inside import Inside
-from tests.scenarios.gpu_operator.cluster import NODES, set_features
+from tests.scenarios.gpu_operator.cluster import FOLDER, NODES, set_features
 from tests.scenarios.way import INSIDE
 
-SOON = {"gpu_operator_ready_seconds": 20}
+SOON = {"gpu_operator_ready_seconds": 45}
+# The site's own, which a test's would stand over.
+VALUES = yaml.safe_load((FOLDER / "inside" / "site.yml").read_text())["gpu_operator_values"]
 
 
 def refused(inside: Inside, **extra: object) -> str:
@@ -60,11 +63,16 @@ def test_what_stands_in_the_way_is_named_before_anything_changes(
     before = revision(inside)
     assert says in refused(inside, **extra)
     assert revision(inside) == before
+    assert inside.on("registry", "test", "-e", "/etc/systemd/system/airgap-packages.service").rc != 0
 
 
 def test_no_labels_of_nfd_is_no_success(inside: Inside) -> None:
     """The site says that it has its own node feature discovery, and it has not: the operator says ready."""
     assert inside.kubectl("-n", "gpu-operator", "delete", "deployment", "node-feature-discovery-master").rc == 0
+    waited = inside.kubectl(
+        "-n", "gpu-operator", "wait", "pod", "-l", "app=nfd-master", "--for=delete", "--timeout=60s"
+    )
+    assert waited.rc == 0, waited.text
     try:
         set_features([])
         keys = ["nvidia.com/gpu.present-"]
@@ -102,7 +110,7 @@ def test_cuda_that_fails_is_told(inside: Inside) -> None:
 
 
 def test_a_field_that_the_policy_has_not_is_refused(inside: Inside) -> None:
-    text = refused(inside, gpu_operator_values={"toolkit": {"instalDir": "/x"}})
+    text = refused(inside, gpu_operator_values={**VALUES, "toolkit": {"instalDir": "/x"}})
     assert "ReconcileFailed" in text and "unknown field spec.toolkit.instalDir" in text
 
 

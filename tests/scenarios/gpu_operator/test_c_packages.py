@@ -10,6 +10,8 @@ The pod stands for the driver's container: the ConfigMaps are mounted where the 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -30,7 +32,7 @@ PLACES = {"airgap-packages": "/etc/apt/sources.list.d", "airgap-packages-ca": "/
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_node() -> object:
+def one_node() -> Iterator[None]:
     """One GPU node alone, whose kernel is the one that the packages are for."""
     node = next(item for item in NODES if item["name"] == "t4-1")
     kernel = headers().removeprefix("linux-headers-")
@@ -78,6 +80,7 @@ def test_kernel_headers_are_installed_from_them(inside: Inside) -> None:
     try:
         phase = "Pending"
         while phase in ("Pending", "Running"):
+            time.sleep(1)
             phase = inside.kubectl_json("-n", NAMESPACE, "get", "pod", "headers")["status"]["phase"]
         text = inside.kubectl("-n", NAMESPACE, "logs", "headers").text
         assert phase == "Succeeded", text

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.integration.inside import Inside
 from tests.scenarios.way import Scenario
 
@@ -16,7 +18,11 @@ def test_absent_removes_the_operator(inside: Inside, scenario: Scenario) -> None
     assert scenario.playbook("gpu_operator", "-e", "gpu_operator_state=absent").changed > 0
     assert inside.kubectl("get", "clusterpolicy", "cluster-policy").rc != 0
     while inside.kubectl_json("-n", "gpu-operator", "get", "daemonsets")["items"]:
-        pass
+        time.sleep(1)
+    # The packages' server of the test before is gone from the registry's host.
+    unit = "/etc/systemd/system/airgap-packages.service"
+    assert inside.on("registry", "test", "-e", unit).rc != 0
+    assert inside.on("registry", "test", "-e", "/var/lib/airgap-packages").rc != 0
     assert scenario.playbook("gpu_operator", "-e", "gpu_operator_state=absent").changed == 0
 
 

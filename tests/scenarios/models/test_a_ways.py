@@ -65,7 +65,9 @@ def test_a_check_says_what_would_be_done_and_does_nothing(inside: Inside) -> Non
     assert "Would bring 1 model images to worker-1" in check.text
     assert "+models/nova:2 sha256:" in check.text
     assert placed(inside, f"{DIRECTORY}/nova") == before
-    assert "nova:2" not in inside.on(ways.WORKER, "cat", f"{DIRECTORY}/.versions/nova/*.json").text
+    there = inside.on(ways.WORKER, "ls", f"{DIRECTORY}/.versions/nova").text.split()
+    assert len(there) == 2, there  # version 1 and its record
+    assert inside.registry("HEAD", "models/nova/manifests/2")[0] == 404
     assert playbook(inside, "--check").text.count("changed=0") == 3
 
 
@@ -140,6 +142,30 @@ def test_what_is_refused_and_why(inside: Inside, extra: dict[str, Any], said: st
         inside.kubectl("delete", "node", *nodes, "--ignore-not-found")
     assert refused.rc != 0
     assert said in " ".join(refused.text.split()), refused.text
+
+
+def test_what_was_mended_is_taken_at_once(inside: Inside) -> None:
+    """Its Job could not start: what is left of it does not stand in the way of the next run."""
+    keep = {"model_preload_keep": 2}
+    wrong = playbook(inside, "--limit", "bastion", model_preload_image="docker.io/library/no-such-image:1", **keep)
+    assert wrong.rc != 0, wrong.text
+    mended = playbook(inside, "--limit", "bastion", **keep)
+    assert mended.rc == 0, mended.text
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_byte(inside: Inside) -> None:
+    small = "/var/lib/airgap-small"
+    assert inside.on(ways.WORKER, "mkdir", "-p", small).rc == 0
+    assert inside.on(ways.WORKER, "mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", small).rc == 0
+    try:
+        limit = ("--limit", f"{ways.WORKER}.airgap.internal")
+        refused = playbook(inside, *limit, model_preload_node_directory=f"{small}/models")
+        left = inside.on(ways.WORKER, "find", small, "-type", "f", "-size", "+0").text
+    finally:
+        inside.on(ways.WORKER, "umount", small)
+    assert refused.rc != 0
+    assert "are free; make room, or choose a larger volume" in " ".join(refused.text.split()), refused.text
+    assert left == ""
 
 
 def shared_volume(inside: Inside, name: str, mode: str) -> None:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import os
 import random
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.integration.inside import Inside
 from tests.scenarios.models import ways
 from tests.scenarios.models.ways import (
     DIRECTORY,
-    Background,
     given,
     kill_while_placing,
+    only,
     placed,
     playbook,
     reading,
@@ -60,18 +60,18 @@ def test_the_directory_of_a_node(inside: Inside) -> None:
 def test_a_claim(inside: Inside) -> None:
     old, new = sums(inside, "1"), sums(inside, "2")
     root = ways.claim_path(inside, "models-claim", "claim-models")
+    limit, releases = ("--limit", "bastion"), {"airgap_releases": only("claim", "pvc")}
     with reading(inside, "models-claim", "reader", ways.claim("claim-models")) as reader:
         reader.sees(old["nova.dg"])
         pattern = f"{root}/.versions/nova/*.partial/nova.dg"
         count = 0
         while count < KILLS:
             more, run = kill_while_placing(
-                inside, pattern, SIZE, KILLS - count, "--limit", "bastion",
-                model_preload_files=[given("2")],
-            )  # fmt: skip
+                inside, pattern, SIZE, KILLS - count, *limit, **releases, model_preload_files=[given("2")]
+            )
             count += more
             if count < KILLS:
-                back = playbook(inside, "--limit", "bastion", model_preload_keep=0)
+                back = playbook(inside, *limit, **releases, model_preload_keep=0)
                 assert back.rc == 0, back.text
         assert run.rc == 0, run.text
         reader.sees(new["nova.dg"])
@@ -81,42 +81,71 @@ def test_a_claim(inside: Inside) -> None:
     assert placed(inside, f"{root}/nova") == new
 
 
+def kill_while_pulling(inside: Inside, stop: str, moments: list[int]) -> int:
+    """Kill containerd or the registry at each of these moments of a pull; how often it was done."""
+    dice = random.Random()  # noqa: S311 - which one, and for how long
+    killed = before = 0
+    for moment in moments:
+        host, unit = dice.choice([(ways.WORKER, "containerd"), ("registry", ways.PULLS)])
+        # What is in the runtime's store stays there; of the registry, what it sent since the kill before is counted.
+        wanted, before = (moment if unit == "containerd" else moment - before), moment
+        pause = f"{dice.uniform(0, 2):.2f}"
+        done = inside.on(host, "python3", "-c", ways.PULL_KILLER, unit, stop, str(wanted), pause)
+        assert done.rc == 0, done.text
+        killed += int(done.text.split()[-1])
+    return killed
+
+
+def names_of(inside: Inside, digest: str) -> list[str]:
+    """The names that the runtime has for an image."""
+    listed = inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "list").text.splitlines()
+    return [line.split()[0] for line in listed if digest in line.split()]
+
+
+def forget(inside: Inside, digest: str) -> None:
+    """Have the runtime know nothing of an image, so that the next pod pulls it anew."""
+    names = names_of(inside, digest)
+    if names:
+        assert inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *names).rc == 0
+    # The lease of a pull that was killed keeps what it had for a day.
+    for line in inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "leases", "ls").text.splitlines():
+        if "containerd.io/gc.expire=" in line:
+            lease = line.split()[0]
+            assert inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "leases", "rm", "--sync", lease).rc == 0
+
+
 def test_image_volumes_with_containerd_and_the_registry_killed(inside: Inside) -> None:
     """The runtime's own store holds these: what it took in half is never mounted."""
     dice = random.Random()  # noqa: S311 - moments of kills
+    stop = "/tmp/stop-killing"
     old, new = sums(inside, "1"), sums(inside, "2")
-    listed = inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "list", "-q").text.split()
-    before = {name.rpartition("@")[2] for name in listed if "/models/nova@" in name}
-    playbook(inside, "--limit", "bastion")  # the release mounts version 1 again
-    digests = [digest for digest in before if digest]
-    assert digests
+    digests = [inside.registry("HEAD", f"models/nova/manifests/{version}")[1] for version in ("1", "2")]
+    assert all(digests), digests
+    limit, releases = ("--limit", "bastion"), {"airgap_releases": only("mounted", "image")}
+    assert playbook(inside, *limit, **releases).rc == 0  # the release mounts version 1 again
     with reading(inside, "models-mounted", "reader", ways.image(digests[0]), "nova.dg") as reader:
-        reader.sees(reader.seen()[0])
-        first = reader.seen()[0]
+        reader.sees(old["nova.dg"])
         count = 0
         while count < KILLS:
-            # Out of the runtime, so that every turn pulls anew.
-            inside.kubectl("-n", "models-mounted", "delete", "jobs", "--all", "--wait=true")
-            for name in inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "list", "-q").text.split():
-                if "models/nova@" in name and digests[0] not in name:
-                    inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "rm", "--sync", name)
-            run = Background(inside, "--limit", "bastion", model_preload_files=[given("2")])
-            while run.is_alive() and count < KILLS:
-                time.sleep(dice.uniform(1, 6))
-                host, unit = dice.choice([(ways.WORKER, "containerd"), ("registry", ways.PULLS)])
-                inside.on(host, "systemctl", "kill", "--signal=KILL", unit)
-                time.sleep(dice.uniform(0, 2))
-                assert inside.on(host, "systemctl", "start", unit).rc == 0
-                count += 1
-            run.join()
-            assert run.done is not None
-        last = playbook(inside, "--limit", "bastion", model_preload_files=[given("2")])
-        assert last.rc == 0, last.text
+            inside.kubectl("-n", "models-mounted", "delete", "jobs", "--all", "--cascade=foreground", "--wait=true")
+            forget(inside, digests[1])
+            for host in (ways.WORKER, "registry"):
+                inside.on(host, "rm", "-f", stop)
+            moments = [dice.randrange(1 << 20, SIZE // 2), dice.randrange(SIZE // 2, SIZE - (4 << 20))]
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                killer = pool.submit(kill_while_pulling, inside, stop, moments)
+                try:
+                    run = playbook(inside, *limit, **releases, model_preload_files=[given("2")])
+                finally:
+                    for host in (ways.WORKER, "registry"):
+                        inside.on(host, "touch", stop)
+                killed = killer.result()
+            assert run.rc == 0, run.text
+            assert killed > 0, "no pull was seen"
+            count += killed
         seen = reader.seen()
-    assert seen == [first]
-    assert first == old["nova.dg"]
-    listed = inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "list", "-q").text.split()
-    digest = next(n.rpartition("@")[2] for n in listed if "/models/nova@" in n and digests[0] not in n)
-    with reading(inside, "models-mounted", "reader-new", ways.image(digest), "nova.dg") as reader:
+    assert seen == [old["nova.dg"]], seen
+    with reading(inside, "models-mounted", "reader-new", ways.image(digests[1]), "nova.dg") as reader:
         reader.sees(new["nova.dg"])
         assert reader.seen() == [new["nova.dg"]]
+    print(f"killed {count} times while the image was pulled")

@@ -70,10 +70,51 @@ print("kills", kills)
 """
 
 
+# Kills a unit's program (argument 1: containerd, or the registry's) once it has moved so many bytes of a pull (3), and
+# starts it again some seconds (4) later; gives up when the file that tells it to stop (2) is there. Prints how often it
+# killed. The containers of a containerd that was killed run on.
+PULL_KILLER = """
+import glob, os, subprocess, sys, time
+unit, stop, moment, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+def moved():
+    if unit == "containerd":
+        found = glob.glob("/var/lib/containerd/io.containerd.content.v1.content/ingest/*/data")
+    else:
+        found = glob.glob("/sys/class/net/eth*/statistics/tx_bytes")
+    total = 0
+    for path in found:
+        try:
+            total += os.stat(path).st_size if unit == "containerd" else int(open(path).read())
+        except OSError:
+            pass
+    return total
+# What an earlier pull left in the runtime's store counts, and what the registry sent before this one does not.
+before = 0 if unit == "containerd" else moved()
+last = moved()
+while not os.path.exists(stop):
+    now = moved()
+    if now != last and now - before >= moment:
+        subprocess.check_call(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit])
+        time.sleep(pause)
+        subprocess.check_call(["systemctl", "start", unit])
+        print("killed 1")
+        sys.exit(0)
+    last = now
+    time.sleep(0.002)
+print("killed 0")
+"""
+
+
 def given(version: str) -> dict[str, Any]:
     """The vendor's files of a version, as model_preload_files lists them."""
     directory = f"{VENDOR}/{version}"
     return {"name": "nova", "version": version, "directory": directory, "digest_file": f"{directory}/SHA256SUMS"}
+
+
+def only(name: str, kind: str) -> list[dict[str, Any]]:
+    """One of the site's releases alone."""
+    values = {"models": {"volume": {"type": kind}}}
+    return [{"platform": "model_test", "name": name, "namespace": f"models-{name}", "values": values}]
 
 
 def sums(inside: Inside, version: str) -> dict[str, str]:
@@ -168,20 +209,6 @@ def reading(
 def playbook(inside: Inside, *arguments: str, **extra: Any) -> Done:
     """The playbook models, with the scenario's site and what is given."""
     return inside.playbook("models", "-e", "@/home/ops/scenario/site.yml", "-e", json.dumps(extra), *arguments)
-
-
-class Background(threading.Thread):
-    """The playbook while a test does something to it."""
-
-    def __init__(self, inside: Inside, *arguments: str, **extra: Any) -> None:
-        super().__init__()
-        self.done: Done | None = None
-        self._call = (inside, arguments, extra)
-        self.start()
-
-    def run(self) -> None:
-        inside, arguments, extra = self._call
-        self.done = playbook(inside, *arguments, **extra)
 
 
 def kill_while_placing(

@@ -20,6 +20,7 @@ CHART = CHECKOUT / "tests/scenarios/gpu_operator/chart"
 RULES = [str(path) for path in sorted((CHECKOUT / "roles/speech_platform/files/image_rules").glob("*.yml"))]
 REGISTRY = "registry.airgap.internal:5000"
 UBUNTU = {"id": "ubuntu", "version": "24.04", "kernel": "6.8.0-45-generic", "nodes": ["u"]}
+JAMMY = {"id": "ubuntu", "version": "22.04", "kernel": "5.15.0-125-generic", "nodes": ["j"]}
 ROCKY = {"id": "rocky", "version": "9.4", "kernel": "5.14.0", "nodes": ["r"]}
 
 
@@ -64,6 +65,11 @@ def test_an_image_that_a_site_puts_back_outside_is_named() -> None:
     [
         ({"systems": [UBUNTU, ROCKY]}, ["595.91.07-rocky9", "595.91.07-ubuntu24.04"]),
         ({"driver_mode": "precompiled", "driver_version": "580"}, ["580-6.8.0-45-generic-ubuntu24.04"]),
+        # Each kernel with its own system, and with no other.
+        (
+            {"driver_mode": "precompiled", "driver_version": "580", "systems": [UBUNTU, JAMMY]},
+            ["580-5.15.0-125-generic-ubuntu22.04", "580-6.8.0-45-generic-ubuntu24.04"],
+        ),
         ({"driver_mode": "host"}, []),
         ({"systems": []}, []),
     ],
@@ -71,6 +77,14 @@ def test_an_image_that_a_site_puts_back_outside_is_named() -> None:
 def test_drivers_of_the_nodes(values: dict[str, Any], drivers: list[str]) -> None:
     images = made(**values)["images"]
     assert sorted(name.partition("driver:")[2] for name in images if "/driver:" in name) == drivers
+
+
+def test_what_changes_of_the_deployed_values() -> None:
+    before = made()
+    assert before["difference"] and all(line[0] in "+@" for line in before["difference"])
+    assert made(deployed=before["values"])["difference"] == []
+    after = made(deployed=before["values"], time_slicing=4)["difference"]
+    assert any("replicas: 4" in line for line in after) and not any(line.startswith("-") for line in after)
 
 
 @pytest.mark.parametrize(

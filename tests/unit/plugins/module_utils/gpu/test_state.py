@@ -125,6 +125,33 @@ def test_a_node_that_does_not_hold_what_its_labels_say(found: dict[str, Any], sa
 
 
 @pytest.mark.parametrize(
+    ("labels", "gpus", "replicas", "says"),
+    [
+        ({"nvidia.com/gpu.replicas": "4"}, 8, 4, ""),
+        ({}, 2, 1, ""),
+        # The device plugin has not taken the new configuration yet, and all else still agrees with the old one.
+        ({}, 2, 4, "each GPU is for 1 pods in turns by its labels, and 4 is wanted"),
+        ({"nvidia.com/gpu.replicas": "4"}, 8, 1, "each GPU is for 4 pods in turns by its labels, and 1 is wanted"),
+        ({"nvidia.com/gpu.replicas": "4"}, 8, 0, ""),
+        ({"nvidia.com/gpu.replicas": "4", "nvidia.com/device-plugin.config": "own"}, 8, 1, ""),
+        ({"nvidia.com/mig.config.state": "success"}, 2, 1, ""),
+        (
+            {"nvidia.com/mig.config.state": "failed", "nvidia.com/mig.config": "all-1g.10gb"},
+            2,
+            1,
+            "its GPUs are to be divided as all-1g.10gb, and the state of that is failed; look at the log of nvidia-mig",
+        ),
+        ({"nvidia.com/mig.config.state": "pending"}, 2, 1, "divided as the default, and the state of that is pending"),
+    ],
+)
+def test_sharing_and_division_that_are_not_done_yet(
+    labels: dict[str, str], gpus: int, replicas: int, says: str
+) -> None:
+    state = judge("nvidia", [policy()], [node(labels=T4 | labels, gpu=gpus)], validated(), replicas=replicas)
+    assert says in said(state) and state.ready is (not says), said(state)
+
+
+@pytest.mark.parametrize(
     ("found", "gpus"),
     [
         (node(labels=T4 | {"nvidia.com/gpu.replicas": "4"}, gpu=8), {"nvidia.com/gpu": 8}),

@@ -49,9 +49,11 @@ spec:
       {{- include "pod" . | nindent 6 }}
       volumes:
         - {name: features-d, emptyDir: {}}
-        {{- range list "boot" "etc" "sys" "usr/lib" "lib" }}
+        {{- range list "boot" "sys" "usr/lib" "lib" }}
         - {name: host-{{ . | replace "/" "-" }}, hostPath: {path: /{{ . }}}}
         {{- end }}
+        # A link on most systems, which would lead into the container's own files: the file itself.
+        - {name: host-os-release, hostPath: {path: /etc/os-release}}
       containers:
         - name: worker
           image: {{ include "image" . }}
@@ -63,6 +65,7 @@ spec:
             - {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}
           volumeMounts:
             - {name: features-d, mountPath: /etc/kubernetes/node-feature-discovery/features.d}
-            {{- range list "boot" "etc" "sys" "usr/lib" "lib" }}
+            {{- range list "boot" "sys" "usr/lib" "lib" }}
             - {name: host-{{ . | replace "/" "-" }}, mountPath: /host-{{ . }}, readOnly: true}
             {{- end }}
+            - {name: host-os-release, mountPath: /host-etc/os-release, readOnly: true}
