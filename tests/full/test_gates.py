@@ -115,7 +115,10 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "a unit that does something else": (
         "test-plugins ARGS=tests/unit/plugins/module_utils/test_word_error_rate.py",
-        add("plugins/module_utils/word_error_rate.py", "\ndef word_error_rate(*_given: object) -> float:\n    return 0.5\n"),
+        add(
+            "plugins/module_utils/word_error_rate.py",
+            "\ndef word_error_rate(*_given: object) -> float:\n    return 0.5\n",
+        ),
         r"FAILED tests/unit/plugins/module_utils/test_word_error_rate\.py",
     ),
     "a message that the code does not say": (
