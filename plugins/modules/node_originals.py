@@ -89,9 +89,7 @@ def main() -> None:
         module.fail_json(msg=f"{err.filename}: {err.strerror}; check the rights and the disk of the host")
     result = {"changed": bool(files), "files": files, "occupied": occupied}
     if module._diff:
-        result["diff"] = [
-            {"prepared": f"{path}: given back ({os.path.basename(store.directory)})\n"} for path in files
-        ]
+        result["diff"] = [{"prepared": f"{path}: given back ({os.path.basename(store.directory)})\n"} for path in files]
     module.exit_json(**result)
 
 

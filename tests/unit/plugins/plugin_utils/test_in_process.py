@@ -18,7 +18,7 @@ import yaml
 from ansible_collections.airgap.speech.plugins.plugin_utils import in_process
 from tests.unit.conftest import CHECKOUT
 
-SECRET = "a very secret word"  # noqa: S105 - of this test alone
+SECRET = "a very secret word"
 SENT = "Using module file"
 
 pytestmark = pytest.mark.skipif(not in_process.KNOWN, reason="modules are always sent with this ansible-core")

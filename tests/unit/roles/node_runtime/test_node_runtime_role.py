@@ -102,9 +102,7 @@ def test_where_the_ca_lies(
         ("ID=debian", {"os_family": "Suse"}, "Suse"),
     ],
 )
-def test_family_of_the_node(
-    render: Callable[..., Any], os_release: str, facts: dict[str, str], family: str
-) -> None:
+def test_family_of_the_node(render: Callable[..., Any], os_release: str, facts: dict[str, str], family: str) -> None:
     found = {"stdout": os_release}
     assert render("node_runtime", "__node_runtime_family", ansible_facts=facts, __node_runtime_found=found) == family
 
