@@ -13,6 +13,7 @@ A module that an action imports at its top is compiled once a run: linear, the s
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import io
@@ -20,7 +21,7 @@ import json
 import os
 import sys
 from types import ModuleType
-from typing import Any, ClassVar, Dict, Mapping, Optional
+from typing import Any, Callable, ClassVar, Dict, Iterator, Mapping, Optional
 
 from ansible import constants as C
 from ansible.module_utils import basic
@@ -46,6 +47,32 @@ def load_once(library: str) -> None:
     if KNOWN:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
+
+
+@contextlib.contextmanager
+def exit_handlers() -> Iterator[None]:
+    """Calls what is registered meanwhile for the end of the process: one that was forked ends without.
+
+    Temporary directories are removed so, and the files into which `kubernetes` writes the key of a kubeconfig.
+    """
+    ended = contextlib.ExitStack()
+    register = atexit.register
+
+    def keep(function: Callable[..., Any], *arguments: Any, **named: Any) -> Callable[..., Any]:
+        def call() -> None:
+            # As at the end of a process, a fault of one hinders neither the others nor the result.
+            with contextlib.suppress(Exception):
+                function(*arguments, **named)
+
+        ended.callback(call)
+        return function
+
+    atexit.register = keep  # type: ignore[assignment]
+    try:
+        with ended:
+            yield
+    finally:
+        atexit.register = register
 
 
 class InProcessAction(ActionBase):
@@ -89,8 +116,6 @@ class InProcessAction(ActionBase):
 
     def _call_main(self, arguments: Dict[str, Any], task_vars: Dict[str, Any]) -> Dict[str, Any]:
         self._update_module_args(self._task.action, arguments, task_vars)
-        # A forked process runs no exit handlers, so the module makes no directory of its own: Ansible removes this one.
-        arguments["_ansible_tmpdir"] = C.DEFAULT_LOCAL_TMP
         encoder = common_json.get_module_encoder(PROFILE, common_json.Direction.CONTROLLER_TO_MODULE)
         sent = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, cls=encoder).encode()
         said = io.StringIO()
@@ -98,7 +123,7 @@ class InProcessAction(ActionBase):
         kept = basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE
         try:
             basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = sent, PROFILE
-            with contextlib.redirect_stdout(said):
+            with exit_handlers(), contextlib.redirect_stdout(said):
                 self.module.main()
         except SystemExit as ended:
             code = ended.code

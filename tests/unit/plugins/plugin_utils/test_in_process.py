@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import base64
 import json
 import os
 import subprocess
@@ -149,3 +151,31 @@ def test_is_sent_where_something_else_is_asked_for(
 )
 def test_this_python_is_told_from_others(interpreter: str, expected: bool) -> None:
     assert in_process.is_this_python(interpreter) is expected
+
+
+def test_what_is_left_for_the_end_of_the_process_is_done(tmp_path: Path) -> None:
+    called: list[str] = []
+    register = atexit.register
+    with pytest.raises(SystemExit), in_process.exit_handlers():
+        atexit.register(called.append, "registered first")
+        atexit.register(os.unlink, tmp_path / "not there")
+        atexit.register(called.append, "registered last")
+        sys.exit(0)
+    assert called == ["registered last", "registered first"]
+    assert atexit.register is register
+
+
+def test_the_key_of_a_kubeconfig_does_not_stay(tmp_path: Path) -> None:
+    """The library writes it into a temporary file, since ssl reads keys from files alone."""
+    inline = {"certificate-authority-data": "", "server": "https://127.0.0.1:1"}
+    user = {"client-certificate-data": "", "client-key-data": base64.b64encode(SECRET.encode()).decode()}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    config = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [context]}
+    config |= {"clusters": [{"name": "c", "cluster": inline}], "users": [{"name": "u", "user": user}]}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    (tmp_path / "temporary").mkdir()
+    task = {"airgap.speech.cluster_probe": {"kubeconfig": str(tmp_path / "kubeconfig"), "namespaces": []}}
+    answer, shown = play(tmp_path, sys.executable, task=task, environment={"TMPDIR": str(tmp_path / "temporary")})
+    assert SENT not in shown
+    assert answer["failed"] and "cluster" in answer["msg"]
+    assert list((tmp_path / "temporary").iterdir()) == []
