@@ -81,8 +81,14 @@ def files(tmp_path: Path, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("more", "arguments"),
-    [({}, ()), ({}, ("--check", "--diff")), ({"state": "absent"}, ()), ({"mode": "0600"}, ()), ({"files": "x"}, ())],
-    ids=["made", "predicted", "nothing to do", "unknown argument", "wrong type"],
+    [
+        ({}, ()),
+        ({}, ("--check", "--diff")),
+        ({"state": "absent"}, ()),
+        ({"mode": "0600"}, ()),
+        ({"directory_mode": "rwx"}, ()),
+    ],
+    ids=["made", "predicted", "nothing to do", "unknown argument", "wrong value"],
 )
 def test_answers_as_one_that_is_sent(
     tmp_path: Path, other_python: str, more: dict[str, Any], arguments: tuple[str, ...]
