@@ -10,9 +10,10 @@ left and when the answer came: between the two, the clocks agree or they do not.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.airgap.speech.plugins.modules import host_probe
+from ansible_collections.airgap.speech.plugins.plugin_utils.in_process import InProcessAction
 
 
 def certain_skew(before: float, epoch: float, after: float) -> float:
@@ -24,15 +25,14 @@ def certain_skew(before: float, epoch: float, after: float) -> float:
     return 0.0
 
 
-class ActionModule(ActionBase):
+class ActionModule(InProcessAction):
     """The action of host_probe."""
 
-    _requires_connection = True
+    module = host_probe
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        result = super().run(tmp, task_vars)
+    def call(self, arguments: Mapping[str, Any], task_vars: Dict[str, Any]) -> Dict[str, Any]:
         before = time.time()
-        result.update(self._execute_module(module_args=self._task.args, task_vars=task_vars))
+        result = super().call(arguments, task_vars)
         after = time.time()
         if isinstance(result.get("epoch"), float):
             result["clock"] = {

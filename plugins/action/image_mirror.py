@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from ansible import constants as C
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ansible_collections.airgap.speech.plugins.modules import image_mirror
+from ansible_collections.airgap.speech.plugins.plugin_utils.in_process import InProcessAction
 
 EVERY = 2.0
 
@@ -55,19 +57,17 @@ class Follower(threading.Thread):
             self._show(line)
 
 
-class ActionModule(ActionBase):
+class ActionModule(InProcessAction):
     """The action of image_mirror."""
 
-    _requires_connection = True
+    module = image_mirror
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+    def call(self, arguments: Mapping[str, Any], task_vars: Dict[str, Any]) -> Dict[str, Any]:
         # On another host, or as another user, the file is out of reach here.
         near = self._connection.transport == "local" and self._connection.become is None
-        if self._task.check_mode or not near:
-            result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
-            return result
+        if self._task.check_mode or self._task.async_val or not near:
+            return super().call(arguments, task_vars)
+        arguments = dict(arguments)
         own: Optional[str] = None
         if not arguments.get("progress_file"):
             handle, own = tempfile.mkstemp(prefix="progress-", dir=C.DEFAULT_LOCAL_TMP)
@@ -76,9 +76,8 @@ class ActionModule(ActionBase):
         follower = Follower(os.path.expanduser(arguments["progress_file"]), Display().display)
         follower.start()
         try:
-            result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+            return super().call(arguments, task_vars)
         finally:
             follower.end()
             if own is not None:
                 os.unlink(own)
-        return result

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.airgap.speech.plugins.action.image_mirror import ActionModule
+from ansible_collections.airgap.speech.plugins.action.image_mirror import ActionModule as MirrorAction
+from ansible_collections.airgap.speech.plugins.modules import registry_copy
 
-__all__ = ["ActionModule"]
+
+class ActionModule(MirrorAction):
+    """The action of registry_copy."""
+
+    module = registry_copy

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cluster_probe
-short_description: Look at what a cluster says of its version, its nodes' disks and its claims, in one call
+short_description: Look at a cluster's version, its nodes' disks, its claims and its Jobs in one call
 version_added: "0.1.0"
 author:
   - Airgap Speech contributors (@airgap-speech)
 description:
-  - Used by the role P(airgap.speech.preflight#role), which lets M(airgap.speech.preflight_verdict) judge the answer.
-  - Reads the lists page by page and returns of each object only what bears on disk, so that large clusters do not
-    travel through Ansible. Changes nothing.
+  - Used by the role P(airgap.speech.preflight#role), which lets M(airgap.speech.preflight_verdict) judge the answer,
+    and by P(airgap.speech.model_preload#role), which asks whether its Job has done its work.
+  - Reads the lists page by page and returns little of each object, so that large clusters do not travel through
+    Ansible. Changes nothing.
 attributes:
   check_mode:
     description: The module reads only, so check mode is the same as a run.
@@ -25,13 +26,22 @@ attributes:
 extends_documentation_fragment:
   - airgap.speech.cluster
 notes:
-  - The user of O(kubeconfig) needs to list nodes, and claims of O(namespaces).
+  - The user of O(kubeconfig) needs to list what O(look_at) names.
 options:
+  look_at:
+    description: What to look at.
+    type: list
+    elements: str
+    choices: [version, nodes, claims, jobs]
+    default: [version, nodes, claims]
   namespaces:
-    description: Namespaces whose persistent volume claims are looked at.
+    description: Namespaces whose persistent volume claims and Jobs are looked at.
     type: list
     elements: str
     default: []
+  job_selector:
+    description: Label selector of the Jobs. All of the namespaces when left out.
+    type: str
   lock_file:
     description: Path of the lock of a bundle. Of the images on the nodes, those of the lock are returned.
     type: path
@@ -44,11 +54,18 @@ EXAMPLES = r"""
     namespaces: [speech]
     lock_file: /media/bundle/bundle.lock.json
   register: cluster
+
+- name: Look at the claims and at the Jobs that place models
+  airgap.speech.cluster_probe:
+    kubeconfig: ~/.kube/config
+    look_at: [claims, jobs]
+    namespaces: [speech]
+    job_selector: app.kubernetes.io/name=model-preload
 """
 
 RETURN = r"""
 version:
-  description: Version of the API server.
+  description: Version of the API server; empty where it was not asked.
   returned: success
   type: str
   sample: v1.36.3
@@ -60,7 +77,13 @@ nodes:
   type: list
   elements: dict
 claims:
-  description: The claims, as PersistentVolumeClaim objects with nothing but name, namespace and size.
+  description:
+    - The claims, as PersistentVolumeClaim objects with nothing but name, namespace, uid, access modes and size.
+  returned: success
+  type: list
+  elements: dict
+jobs:
+  description: The Jobs, as Job objects with nothing but name, namespace, number of successes and conditions.
   returned: success
   type: list
   elements: dict
@@ -99,47 +122,73 @@ def node(document: Mapping[str, Any], digests: AbstractSet[str]) -> Dict[str, An
 
 
 def claim(document: Mapping[str, Any]) -> Dict[str, Any]:
-    """What of a claim bears on disk."""
-    metadata = document.get("metadata") or {}
-    asked = ((document.get("spec") or {}).get("resources") or {}).get("requests") or {}
+    """Which claim it is, who may write to it, and its size."""
+    metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
+    asked = (spec.get("resources") or {}).get("requests") or {}
     given = (document.get("status") or {}).get("capacity") or {}
     return {
-        "metadata": {"namespace": metadata.get("namespace"), "name": metadata.get("name")},
-        "spec": {"resources": {"requests": asked}},
+        "metadata": {key: metadata.get(key) for key in ("namespace", "name", "uid")},
+        "spec": {"accessModes": spec.get("accessModes") or [], "resources": {"requests": asked}},
         "status": {"capacity": given},
     }
 
 
-def look(get: Get, namespaces: List[str], digests: AbstractSet[str]) -> Dict[str, Any]:
+def job(document: Mapping[str, Any]) -> Dict[str, Any]:
+    """Which Job it is, and how it went."""
+    metadata, status = document.get("metadata") or {}, document.get("status") or {}
+    conditions = [{key: item.get(key) for key in ("type", "status")} for item in status.get("conditions") or []]
+    return {
+        "metadata": {key: metadata.get(key) for key in ("namespace", "name")},
+        "status": {"succeeded": status.get("succeeded") or 0, "conditions": conditions},
+    }
+
+
+def look(get: Get, params: Mapping[str, Any], digests: AbstractSet[str]) -> Dict[str, Any]:
     """Read the cluster. Raises ApiError with every right that is missing."""
     missing: List[str] = []
-    nodes: List[Dict[str, Any]] = []
-    claims: List[Dict[str, Any]] = []
-    version = str(get("/version", {}).get("gitVersion") or "")
-    try:
-        nodes = [node(document, digests) for document in list_all(get, "/api/v1/nodes")]
-    except ForbiddenError:
-        missing.append("nodes")
-    for namespace in namespaces:
+    wanted = params["look_at"]
+    found: Dict[str, Any] = {"version": "", "nodes": [], "claims": [], "jobs": []}
+    if "version" in wanted:
+        found["version"] = str(get("/version", {}).get("gitVersion") or "")
+    if "nodes" in wanted:
         try:
-            found = list_all(get, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims")
-            claims += [claim(document) for document in found]
+            found["nodes"] = [node(document, digests) for document in list_all(get, "/api/v1/nodes")]
         except ForbiddenError:
-            missing.append(f"persistentvolumeclaims in namespace {namespace}")
+            missing.append("nodes")
+    selector = {"labelSelector": params["job_selector"]} if params["job_selector"] else {}
+    for namespace in params["namespaces"]:
+        for key, group, plural, read, query in (
+            ("claims", "/api/v1", "persistentvolumeclaims", claim, {}),
+            ("jobs", "/apis/batch/v1", "jobs", job, selector),
+        ):
+            if key not in wanted:
+                continue
+            try:
+                listed = list_all(get, f"{group}/namespaces/{namespace}/{plural}", query)
+                found[key] += [read(document) for document in listed]
+            except ForbiddenError:
+                missing.append(f"{plural} in namespace {namespace}")
     if missing:
         raise ApiError(
             "cluster: it does not let this user list "
             + "; ".join(missing)
             + ". Give the user of the kubeconfig the verb list on these, in a ClusterRole or Role, and run again"
         )
-    return {"version": version, "nodes": nodes, "claims": claims}
+    return found
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,
+            "look_at": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["version", "nodes", "claims", "jobs"],
+                "default": ["version", "nodes", "claims"],
+            },
             "namespaces": {"type": "list", "elements": "str", "default": []},
+            "job_selector": {"type": "str"},
             "lock_file": {"type": "path"},
         },
         supports_check_mode=True,
@@ -148,7 +197,7 @@ def main() -> None:
     try:
         lock = locks.load(params["lock_file"]) if params["lock_file"] else None
         digests = {image.digest for image in lock.images} if lock else set()
-        result = look(getter("cluster", params["kubeconfig"], params["context"]), params["namespaces"], digests)
+        result = look(getter("cluster", params["kubeconfig"], params["context"]), params, digests)
     except ImportError as error:
         module.fail_json(msg=missing_required_lib(error.name or "kubernetes"), exception=traceback.format_exc())
     except (ApiError, locks.LockError) as error:

@@ -13,6 +13,7 @@ description:
   - Secrets are given apart from the text. In a file's text C(@@name@@) stands for the secret of that name. The secrets
     are never returned or shown; a diff shows the text with their names.
   - With O(prune_directory), files that an earlier run wrote there and that are not wanted any more are removed.
+  - With O(originals_directory), what a file of somebody else's held is kept before it is first written over.
 author:
   - Airgap Speech contributors (@airgap-speech)
 attributes:
@@ -62,8 +63,13 @@ options:
       - Directory in which, and directly below which, files with O(prune_marker) that are not in O(files) are removed.
     type: path
   prune_marker:
-    description: First line of files that may be removed.
+    description: First line of files that may be removed, and of those that are ours already.
     type: str
+  originals_directory:
+    description:
+      - Where the files that wanted ones with O(prune_marker) will replace are kept, each once, for
+        M(airgap.speech.node_originals) to give back. Only root reads it.
+    type: path
   state:
     description:
       - V(absent) removes the files. Below O(prune_directory), directories that are empty then are removed too.
@@ -97,6 +103,12 @@ changed_files:
   type: list
   elements: str
   sample: [/etc/containerd/certs.d/quay.io/hosts.toml]
+kept_files:
+  description: Files of somebody else's that were kept in O(originals_directory).
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/containerd/certs.d/docker.io/hosts.toml]
 removed_files:
   description: Files that were removed.
   returned: success
@@ -114,6 +126,7 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.airgap.speech.plugins.module_utils.runtime.originals import Originals, OriginalsError
 from ansible_collections.airgap.speech.plugins.module_utils.secrets.file_set import (
     FileSetError,
     marked_files,
@@ -146,6 +159,9 @@ class FileSet:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
+        directory = module.params["originals_directory"]
+        self.originals = Originals(directory) if directory else None
+        self.kept_files: list[str] = []
         self.changed_files: list[str] = []
         self.removed_files: list[str] = []
         self.diff: list[dict[str, str]] = []
@@ -173,6 +189,7 @@ class FileSet:
                 stat.S_IMODE(status.st_mode),
             ):
                 return
+        self.keep_original(path, text, present)
         self.changed_files.append(path)
         self.diff.append(
             {
@@ -187,6 +204,18 @@ class FileSet:
         self.directories(os.path.dirname(path), directory_mode)
         write(path, wanted, (owner, group, mode))
         self.module.set_default_selinux_context(path, False)
+
+    def keep_original(self, path: str, text: str, present: Optional[bytes]) -> None:
+        """Keep what a file holds that is not ours and that a marked one of ours replaces."""
+        marker = self.module.params["prune_marker"]
+        if self.originals is None or present is None or not text.startswith(marker):
+            return
+        if present.startswith(marker.encode()) or path in self.originals.paths:
+            return
+        self.kept_files.append(path)
+        self.diff.append({"prepared": f"{path}: kept in {self.originals.directory}\n"})
+        if not self.module.check_mode:
+            self.originals.keep(path)
 
     def directories(self, directory: str, mode: int) -> None:
         if directory and not os.path.isdir(directory):
@@ -256,15 +285,17 @@ def main() -> None:
             "directory_mode": {"type": "str", "default": "0755"},
             "prune_directory": {"type": "path"},
             "prune_marker": {"type": "str"},
+            "originals_directory": {"type": "path"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_together=[("prune_directory", "prune_marker")],
+        required_by={"originals_directory": ["prune_marker"]},
         supports_check_mode=True,
     )
     files: list[dict[str, Any]] = module.params["files"]
     prune: str = (module.params["prune_directory"] or "").rstrip("/")
-    run = FileSet(module)
     try:
+        run = FileSet(module)
         wanted = [item["path"] for item in files]
         repeated = sorted({path for path in wanted if wanted.count(path) > 1})
         if repeated:
@@ -280,7 +311,7 @@ def main() -> None:
             for path in marked_files(prune, module.params["prune_marker"]):
                 if path not in wanted:
                     run.remove(path, prune)
-    except FileSetError as err:
+    except (FileSetError, OriginalsError) as err:
         module.fail_json(msg=str(err))
     except OSError as err:
         module.fail_json(msg=f"{err.filename}: {err.strerror}; check the rights and the disk of the host")
@@ -288,6 +319,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "changed": bool(run.changed_files or run.removed_files),
         "changed_files": run.changed_files,
+        "kept_files": run.kept_files,
         "removed_files": run.removed_files,
     }
     if module._diff:

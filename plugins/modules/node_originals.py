@@ -8,12 +8,10 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_originals
 version_added: "0.1.0"
-short_description: Keep files of a host before they are replaced, and give them back
+short_description: Give back the files of a host that ours had replaced
 description:
-  - With O(state=kept), what the files hold now is kept in O(directory), each file once. Files that begin with O(marker)
-    are ours already and are not kept.
-  - With O(state=restored), the kept files are put back, with owner and mode, where nothing lies at their place any
-    more. Run it after what replaced them was removed.
+  - What M(airgap.speech.managed_files) kept in O(directory) is put back, with owner and mode, where nothing lies at its
+    place any more. Run it after what replaced the files was removed.
 author:
   - Airgap Speech contributors (@airgap-speech)
 attributes:
@@ -28,33 +26,22 @@ options:
     description: Where the originals are kept; only root reads it.
     type: path
     required: true
-  paths:
-    description: The files that will be replaced.
-    type: list
-    elements: path
-    default: []
   marker:
     description: First line of files that are ours.
     type: str
     required: true
-  state:
-    description: Whether to keep or to give back.
-    type: str
-    choices: [kept, restored]
-    default: kept
 """
 
 EXAMPLES = r"""
-- name: Keep the hosts file that the site wrote
+- name: Give the hosts files back that the site wrote
   airgap.speech.node_originals:
     directory: /var/lib/airgap-speech/node_runtime/files
-    paths: [/etc/containerd/certs.d/docker.io/hosts.toml]
     marker: "# Written by airgap.speech"
 """
 
 RETURN = r"""
 files:
-  description: Files that were kept, or given back.
+  description: Files that were given back.
   returned: success
   type: list
   elements: str
@@ -78,9 +65,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "paths": {"type": "list", "elements": "path", "default": []},
             "marker": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["kept", "restored"], "default": "kept"},
         },
         supports_check_mode=True,
     )
@@ -89,32 +74,22 @@ def main() -> None:
     occupied: list[str] = []
     try:
         store = Originals(module.params["directory"])
-        if module.params["state"] == "kept":
-            for path in module.params["paths"]:
-                data = read(path)
-                if data is None or data.startswith(marker) or path in store.paths:
-                    continue
-                files.append(path)
-                if not module.check_mode:
-                    store.keep(path)
-        else:
-            for path in store.paths:
-                data = read(path)
-                if data is not None and not data.startswith(marker):
-                    occupied.append(path)
-                    continue
-                files.append(path)
-                if not module.check_mode:
-                    store.give_back(path)
-                    module.set_default_selinux_context(path, False)
+        for path in store.paths:
+            data = read(path)
+            if data is not None and not data.startswith(marker):
+                occupied.append(path)
+                continue
+            files.append(path)
+            if not module.check_mode:
+                store.give_back(path)
+                module.set_default_selinux_context(path, False)
     except OriginalsError as err:
         module.fail_json(msg=str(err))
     except OSError as err:
         module.fail_json(msg=f"{err.filename}: {err.strerror}; check the rights and the disk of the host")
     result = {"changed": bool(files), "files": files, "occupied": occupied}
     if module._diff:
-        word = "kept" if module.params["state"] == "kept" else "given back"
-        result["diff"] = [{"prepared": f"{path}: {word} ({os.path.basename(store.directory)})\n"} for path in files]
+        result["diff"] = [{"prepared": f"{path}: given back ({os.path.basename(store.directory)})\n"} for path in files]
     module.exit_json(**result)
 
 

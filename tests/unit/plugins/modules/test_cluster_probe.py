@@ -39,9 +39,16 @@ NODES: list[dict[str, Any]] = [
 CLAIMS = [
     {
         "metadata": {"namespace": "ns", "name": "models", "uid": "u"},
-        "spec": {"volumeName": "pv", "resources": {"requests": {"storage": "10Gi"}}},
+        "spec": {"volumeName": "pv", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}},
         "status": {"phase": "Bound", "capacity": {"storage": "11Gi"}},
     }
+]
+JOBS: list[dict[str, Any]] = [
+    {
+        "metadata": {"namespace": "ns", "name": "model-preload-1", "labels": {"much": "more"}},
+        "status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True", "reason": "more"}]},
+    },
+    {"metadata": {"namespace": "ns", "name": "model-preload-2"}, "status": {"active": 1}},
 ]
 
 
@@ -62,6 +69,8 @@ def server() -> Iterator[http.server.ThreadingHTTPServer]:
                 body = {"items": [NODES[index]], "metadata": more}
             elif url.path == "/api/v1/namespaces/ns/persistentvolumeclaims":
                 body = {"items": CLAIMS, "metadata": {}}
+            elif url.path == "/apis/batch/v1/namespaces/ns/jobs":
+                body = {"items": JOBS if asked["labelSelector"] == ["a=b"] else [], "metadata": {}}
             else:
                 body = {"items": [], "metadata": {}}
             data = json.dumps(body).encode()
@@ -111,11 +120,27 @@ def test_only_what_bears_on_disk_comes_back(kubeconfig, tmp_path):
     assert result["nodes"][0]["status"]["conditions"] == []
     assert result["claims"] == [
         {
-            "metadata": {"namespace": "ns", "name": "models"},
-            "spec": {"resources": {"requests": {"storage": "10Gi"}}},
+            "metadata": {"namespace": "ns", "name": "models", "uid": "u"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}},
             "status": {"capacity": {"storage": "11Gi"}},
         }
     ]
+    assert result["jobs"] == []
+
+
+def test_jobs_of_a_selector(kubeconfig, server):
+    asked = {"kubeconfig": kubeconfig, "look_at": ["jobs"], "namespaces": ["ns"], "job_selector": "a=b"}
+    result = run_module(main, asked)
+    assert result["jobs"] == [
+        {
+            "metadata": {"namespace": "ns", "name": "model-preload-1"},
+            "status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]},
+        },
+        {"metadata": {"namespace": "ns", "name": "model-preload-2"}, "status": {"succeeded": 0, "conditions": []}},
+    ]
+    assert (result["version"], result["nodes"], result["claims"]) == ("", [], [])
+    server.forbidden = {"/apis/batch/v1/namespaces/ns/jobs"}
+    assert "list jobs in namespace ns" in run_module(main, asked)["msg"]
 
 
 def test_without_a_lock_no_image_comes_back(kubeconfig):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airgap.speech.plugins.modules import node_containerd, node_originals
+from ansible_collections.airgap.speech.plugins.modules import managed_files, node_containerd, node_originals
 from sandbox.build import tool_dir
 from tests.unit.plugins.modules.run_module import run_module
 
@@ -30,40 +30,61 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
-def keep(tmp_path: Path, files: dict[str, Path], state: str, **how: bool) -> dict[str, Any]:
-    values = {"directory": str(tmp_path / "kept"), "paths": [str(path) for path in files.values()], "marker": MARKER}
-    return run_module(node_originals.main, {**values, "state": state}, **how)
+def write(tmp_path: Path, files: dict[str, Path], **how: bool) -> dict[str, Any]:
+    wanted = [
+        {"path": str(path), "content": f"{MARKER}\nreplaced\n", "mode": "0600", "owner": "", "group": ""}
+        for path in files.values()
+    ]
+    # One that has a name of ours and no marker: nothing of its place is kept.
+    wanted.append({"path": str(tmp_path / "ca.crt"), "content": "certificate\n", "owner": "", "group": ""})
+    where = {"prune_directory": str(tmp_path / "hosts"), "prune_marker": MARKER}
+    values = {"files": wanted, **where, "originals_directory": str(tmp_path / "kept")}
+    return run_module(managed_files.main, values, **how)
+
+
+def give_back(tmp_path: Path, **how: bool) -> dict[str, Any]:
+    return run_module(node_originals.main, {"directory": str(tmp_path / "kept"), "marker": MARKER}, **how)
 
 
 def test_files_of_the_site_are_kept_and_given_back(tmp_path: Path, files: dict[str, Path]) -> None:
-    predicted = keep(tmp_path, files, "kept", check=True, diff=True)
-    assert predicted["files"] == [str(files["site"])] and not (tmp_path / "kept").exists()
-    assert "the site" not in str(predicted["diff"])
-    assert keep(tmp_path, files, "kept")["files"] == [str(files["site"])]
-    assert keep(tmp_path, files, "kept")["changed"] is False
+    (tmp_path / "ca.crt").write_text("another\n")
+    predicted = write(tmp_path, files, check=True, diff=True)
+    assert predicted["kept_files"] == [str(files["site"])] and not (tmp_path / "kept").exists()
+    assert f"{files['site']}: kept in {tmp_path / 'kept'}\n" in [entry.get("prepared") for entry in predicted["diff"]]
+    assert write(tmp_path, files)["kept_files"] == [str(files["site"])]
+    assert write(tmp_path, files)["changed"] is False
     assert oct((tmp_path / "kept").stat().st_mode & 0o777) == "0o700"
-    files["site"].write_text(f"{MARKER}\nreplaced\n")
-    assert keep(tmp_path, files, "restored", check=True)["files"] == [str(files["site"])]
-    assert keep(tmp_path, files, "restored")["files"] == [str(files["site"])]
+    assert files["site"].read_text() == f"{MARKER}\nreplaced\n"
+    assert give_back(tmp_path, check=True)["files"] == [str(files["site"])]
+    said = give_back(tmp_path, diff=True)
+    assert said["files"] == [str(files["site"])] and "the site" not in str(said["diff"])
     assert files["site"].read_text() == "the site's\n"
     assert oct(files["site"].stat().st_mode & 0o777) == "0o640"
     assert not (tmp_path / "kept").exists()
-    assert keep(tmp_path, files, "restored")["changed"] is False
+    assert give_back(tmp_path)["changed"] is False
+
+
+def test_a_file_is_kept_once(tmp_path: Path, files: dict[str, Path]) -> None:
+    write(tmp_path, files)
+    files["site"].write_text("written by somebody else\n")
+    assert write(tmp_path, files)["kept_files"] == []
+    give_back(tmp_path)
+    assert files["site"].read_text() == "the site's\n"
 
 
 def test_what_stands_there_again_is_left(tmp_path: Path, files: dict[str, Path]) -> None:
-    keep(tmp_path, files, "kept")
+    write(tmp_path, files)
     files["site"].write_text("written by somebody else\n")
-    said = keep(tmp_path, files, "restored")
+    said = give_back(tmp_path)
     assert said["occupied"] == [str(files["site"])] and said["changed"] is False
     assert files["site"].read_text() == "written by somebody else\n"
 
 
 def test_a_record_that_is_torn_is_named(tmp_path: Path, files: dict[str, Path]) -> None:
-    keep(tmp_path, files, "kept")
+    write(tmp_path, files)
     (tmp_path / "kept" / "record.json").write_text("{")
-    said = keep(tmp_path, files, "restored")
-    assert said["failed"] and "by hand, then remove it" in said["msg"]
+    for said in (write(tmp_path, files), give_back(tmp_path)):
+        assert said["failed"] and "by hand, then remove it" in said["msg"]
 
 
 class Node:

@@ -89,6 +89,24 @@ def test_where_the_ca_lies(
     assert files[0]["content"].endswith("-----END CERTIFICATE-----\n")
 
 
+@pytest.mark.parametrize(
+    ("os_release", "facts", "family"),
+    [
+        ('NAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n/etc/containerd', {}, "Debian"),
+        ("ID=ubuntu\nID_LIKE=debian", {}, "Debian"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"', {}, "RedHat"),
+        ("ID='ol'\nID_LIKE='fedora'", {}, "RedHat"),
+        ("ID=fedora", {}, "RedHat"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"', {}, "opensuse-leap"),
+        ("/etc/containerd", {}, "unknown"),
+        ("ID=debian", {"os_family": "Suse"}, "Suse"),
+    ],
+)
+def test_family_of_the_node(render: Callable[..., Any], os_release: str, facts: dict[str, str], family: str) -> None:
+    found = {"stdout": os_release}
+    assert render("node_runtime", "__node_runtime_family", ansible_facts=facts, __node_runtime_found=found) == family
+
+
 def test_check_mode_before_the_ca_is_made(render: Callable[..., Any], site: dict[str, Any]) -> None:
     Path(site["airgap_registry_ca_file"]).unlink()
     files = render("node_runtime", "__node_runtime_files", **site, **{"ansible_check_mode": True})

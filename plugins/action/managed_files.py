@@ -1,0 +1,15 @@
+# Copyright (c) 2026, Airgap Speech contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the module managed_files, on the controller itself in Ansible's own process."""
+
+from __future__ import annotations
+
+from ansible_collections.airgap.speech.plugins.modules import managed_files
+from ansible_collections.airgap.speech.plugins.plugin_utils.in_process import InProcessAction
+
+
+class ActionModule(InProcessAction):
+    """The action of managed_files."""
+
+    module = managed_files
