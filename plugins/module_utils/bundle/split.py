@@ -434,7 +434,7 @@ class Splitter:
         wanted = {part.name for part in self.plan.parts}
         names = sorted(os.listdir(self.dest))
         old = [name for name in names if _PART.match(name) and name not in wanted]
-        return old + [name for name in names if name.startswith(".partial-bundle.part")]
+        return old + [name for name in names if name.startswith(".partial-")]
 
     def _check_room(self, todo: Sequence[Part]) -> None:
         above = os.path.abspath(self.dest)

@@ -206,7 +206,8 @@ def test_a_killed_run_goes_on(bundle: Path, tmp_path: Path, monkeypatch: pytest.
     assert finished
     assert (tmp_path / "killed" / STATE_NAME).exists()
     assert not (tmp_path / "killed" / LIST_NAME).exists()
-    (tmp_path / "killed" / ".partial-bundle.part009.tarxyz").write_bytes(b"half")
+    for half in (".partial-bundle.part009.tarxyz", ".partial-xyz"):  # a part, and a small file
+        (tmp_path / "killed" / half).write_bytes(b"half")
     on = split(bundle, tmp_path / "killed")
     assert set(on.written) == set(whole.written) - finished
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
