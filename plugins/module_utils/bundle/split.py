@@ -45,6 +45,7 @@ from ansible_collections.airgap.speech.plugins.module_utils.bundle.parts import 
 )
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import PIECE, sha256_bytes, sha256_file
 from ansible_collections.airgap.speech.plugins.module_utils.oci.layout import Layout, references_of
+from ansible_collections.airgap.speech.plugins.module_utils.oci.sink import write_all
 
 BLOCK = tarfile.BLOCKSIZE
 TAIL = 2 * BLOCK
@@ -475,9 +476,7 @@ class Splitter:
 
                 def write(data: memoryview) -> None:
                     ahead = beside.submit(whole.update, data)
-                    left = data
-                    while left:
-                        left = left[out.write(left) or 0 :]
+                    write_all(out.fileno(), data)
                     ahead.result()
 
                 for entry in part.entries:

@@ -18,6 +18,7 @@ from typing import Any, Optional
 
 from ansible_collections.airgap.speech.plugins.module_utils.oci.digest import CHUNK
 from ansible_collections.airgap.speech.plugins.module_utils.oci.preload_model import Owner
+from ansible_collections.airgap.speech.plugins.module_utils.oci.sink import write_all
 
 RECORD_SCHEMA = 1
 _SELINUX = "/sys/fs/selinux/enforce"
@@ -58,8 +59,7 @@ def write_record(path: str, record: Mapping[str, Any]) -> None:
     data = json.dumps(record, sort_keys=True, indent=1).encode()
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
-        while data:
-            data = data[os.write(handle, data) :]
+        write_all(handle, data)
         os.fsync(handle)
     finally:
         os.close(handle)
