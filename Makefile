@@ -106,7 +106,7 @@ test-sanity: venv ## ansible-test sanity, with no ignore file
 .PHONY: test-plugins
 test-plugins: venv ## ansible-test units; ARGS="tests/unit/plugins/modules/test_htpasswd.py" for a part
 	@$(SANDBOX) build
-	dev/units $(ARGS)
+	dev/units $(or $(ARGS),tests/unit/plugins/)
 
 .PHONY: test-unit
 test-unit: venv ## the other unit tests, the speech server's with its real models among them

@@ -129,7 +129,6 @@ def _mapped(handle: int, hasher: hashlib._Hash) -> int:
         count = min(WINDOW, size - done)
         try:
             with mmap.mmap(handle, count, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=done) as window:
-                os.posix_fadvise(handle, done + count, WINDOW, os.POSIX_FADV_WILLNEED)
                 with contextlib.suppress(OSError):  # a kernel without it keeps small pages, which cost more
                     window.madvise(HUGE_PAGE)
                 window.madvise(POPULATE_READ)
