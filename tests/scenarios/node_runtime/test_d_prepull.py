@@ -12,7 +12,8 @@ from tests.integration.inside import Inside
 from tests.scenarios.way import Scenario, image_names
 
 CTR = ["ctr", "-n", "k8s.io"]
-IMAGE = "docker.io/library/python:3.11-slim"
+# 512 MiB that no compression makes smaller.
+IMAGE = "registry.example.test:5443/airgap/large:1.0"
 SITE = ["quay.io/airgap/busybox:1.0", "nvcr.io/airgap/busybox:1.0", "registry.example.test:5443/airgap/busybox:1.0"]
 
 
@@ -24,7 +25,8 @@ def labels(inside: Inside, image: str) -> str:
 def forget(inside: Inside, image: str) -> None:
     """Remove an image from the worker by all its names, and its content with them."""
     names = image_names(inside, "worker-1", image)
-    assert names and inside.on("worker-1", *CTR, "images", "rm", "--sync", *names).rc == 0
+    if names:
+        assert inside.on("worker-1", *CTR, "images", "rm", "--sync", *names).rc == 0
 
 
 def scale_to_ready(inside: Inside) -> tuple[float, list[str]]:

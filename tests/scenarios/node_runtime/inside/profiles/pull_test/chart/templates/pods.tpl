@@ -35,7 +35,7 @@ spec:
       nodeSelector: {kubernetes.io/os: linux}
       terminationGracePeriodSeconds: 0
       containers:
-        - {name: main, image: "docker.io/library/python:3.11-slim", command: [sleep, "3600"]}
+        - {name: main, image: "registry.example.test:5443/airgap/large:1.0", command: [sleep, "3600"]}
 ---
 # No node takes it: nothing of it is pulled beforehand.
 apiVersion: apps/v1
