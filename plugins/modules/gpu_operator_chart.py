@@ -187,6 +187,11 @@ images:
   type: dict
   sample:
     nvcr.io/nvidia/driver:595.91.07-ubuntu24.04: ClusterPolicy cluster-policy spec.driver
+image_variables:
+  description: What the rules of image names know of the systems; for M(airgap.speech.closure).
+  returned: success
+  type: dict
+  sample: {node_os: [ubuntu24.04], node_kernel_os: [6.8.0-45-generic-ubuntu24.04]}
 references:
   description: The images that are needed, as the release names them.
   returned: success
@@ -236,7 +241,7 @@ try:
     from ansible_collections.airgap.speech.plugins.module_utils.discovery.charts import read_chart
     from ansible_collections.airgap.speech.plugins.module_utils.discovery.images import load_documents
     from ansible_collections.airgap.speech.plugins.module_utils.discovery.render import RenderFailed
-    from ansible_collections.airgap.speech.plugins.module_utils.gpu.images import needed_images
+    from ansible_collections.airgap.speech.plugins.module_utils.gpu.images import needed_images, variables_of
 except ImportError:
     YAML_ERROR = traceback.format_exc()
 else:
@@ -302,6 +307,7 @@ def render(module: AnsibleModule) -> Dict[str, Any]:
         "manifest": manifest,
         "crds": crds,
         "images": needed,
+        "image_variables": variables_of(systems),
         "references": images.references,
         "outside": images.outside,
         "undecided": images.undecided,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.journey import CHECKOUT, HOME_INSIDE, Journey, JourneyError, Step
+from tests.integration.inside import Inside
 
 NAME = os.environ.get("NAME") or "airgap"
 SUBNET = os.environ.get("SUBNET") or "10.89.0.0/16"
@@ -66,6 +67,13 @@ class Scenario:
             done = subprocess.run(argv, cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT, check=False)
         sys.stdout.write(kept.read_text())
         return done.returncode
+
+
+def image_names(inside: Inside, host: str, image: str) -> list[str]:
+    """All names (tag, digest, id) under which the host's containerd knows an image, given by its name or its digest."""
+    rows = [line.split() for line in inside.on(host, "ctr", "-n", "k8s.io", "images", "ls").text.splitlines()]
+    digests = {row[2] for row in rows if image in row}
+    return [row[0] for row in rows if row[2] in digests]
 
 
 def main() -> int:

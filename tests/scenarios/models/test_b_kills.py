@@ -24,6 +24,7 @@ from tests.scenarios.models.ways import (
     reading,
     sums,
 )
+from tests.scenarios.way import image_names
 
 KILLS = int(os.environ.get("MODEL_KILLS") or "3")
 SIZE = 96 << 20
@@ -96,15 +97,9 @@ def kill_while_pulling(inside: Inside, stop: str, moments: list[int]) -> int:
     return killed
 
 
-def names_of(inside: Inside, digest: str) -> list[str]:
-    """The names that the runtime has for an image."""
-    listed = inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "list").text.splitlines()
-    return [line.split()[0] for line in listed if digest in line.split()]
-
-
 def forget(inside: Inside, digest: str) -> None:
     """Have the runtime know nothing of an image, so that the next pod pulls it anew."""
-    names = names_of(inside, digest)
+    names = image_names(inside, ways.WORKER, digest)
     if names:
         assert inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *names).rc == 0
     # The lease of a pull that was killed keeps what it had for a day.

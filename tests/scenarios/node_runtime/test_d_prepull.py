@@ -9,7 +9,7 @@ import json
 import time
 
 from tests.integration.inside import Inside
-from tests.scenarios.way import Scenario
+from tests.scenarios.way import Scenario, image_names
 
 CTR = ["ctr", "-n", "k8s.io"]
 IMAGE = "docker.io/library/python:3.11-slim"
@@ -19,6 +19,12 @@ SITE = ["quay.io/airgap/busybox:1.0", "nvcr.io/airgap/busybox:1.0", "registry.ex
 def labels(inside: Inside, image: str) -> str:
     listed = inside.on("worker-1", *CTR, "images", "ls", f"name=={image}").text
     return next((line.split()[-1] for line in listed.splitlines() if line.startswith(image + " ")), "")
+
+
+def forget(inside: Inside, image: str) -> None:
+    """Remove an image from the worker by all its names, and its content with them."""
+    names = image_names(inside, "worker-1", image)
+    assert names and inside.on("worker-1", *CTR, "images", "rm", "--sync", *names).rc == 0
 
 
 def scale_to_ready(inside: Inside) -> tuple[float, list[str]]:
@@ -55,13 +61,11 @@ def test_scale_out_without_and_with(inside: Inside, scenario: Scenario) -> None:
         },
     }
     assert inside.kubectl("apply", "-f", "-", stdin=json.dumps(pods)).rc == 0
-    inside.on("worker-1", *CTR, "images", "rm", "--sync", IMAGE)
+    forget(inside, IMAGE)
     without, said = scale_to_ready(inside)
     assert any("Successfully pulled" in text for text in said), said
 
-    names = inside.on("worker-1", *CTR, "images", "ls", "-q").text.split()
-    held = [name for name in names if name.startswith("docker.io/library/python")]
-    inside.on("worker-1", *CTR, "images", "rm", "--sync", *held)
+    forget(inside, IMAGE)
     predicted = scenario.playbook("node_runtime_prepull", "--check", "--diff")
     assert f"pulled {IMAGE}" in predicted.output and labels(inside, IMAGE) == ""
     done = scenario.playbook("node_runtime_prepull")

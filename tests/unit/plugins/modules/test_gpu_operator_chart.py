@@ -42,6 +42,10 @@ def test_all_images_are_at_the_registry() -> None:
     assert "nvcr.io/nvidia/driver:595.91.07-ubuntu24.04" in result["images"]
     assert "registry.k8s.io/nfd/node-feature-discovery:v0.19.0" in result["images"]
     assert f"{REGISTRY}/nvcr.io/nvidia/driver:595.91.07-ubuntu24.04" in result["references"]
+    assert result["image_variables"] == {
+        "node_os": ["ubuntu24.04"],
+        "node_kernel_os": ["6.8.0-45-generic-ubuntu24.04"],
+    }
     assert result["validator_image"] == f"{REGISTRY}/nvcr.io/nvidia/gpu-operator:v26.7.0"
     assert sorted(crd["spec"]["names"]["kind"] for crd in result["crds"]) == [
         "ClusterPolicy",

@@ -18,17 +18,18 @@ PLAY = """\
 - hosts: localhost
   gather_facts: false
   tasks:
-    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: render}
+    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: prepare}
       vars: {speech_platform_release: {platform: open_speech, name: one, namespace: n}}
     - ansible.builtin.set_fact: {first: "{{ __speech_platform_manifest }}"}
-    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: render}
+    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: prepare}
       vars: {speech_platform_release: {platform: open_speech, name: two, namespace: n, values: {stt: {replicas: 3}}}}
     - ansible.builtin.set_fact: {second: "{{ __speech_platform_manifest }}"}
-    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: render}
+    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: prepare}
       vars: {speech_platform_release: {platform: open_speech, name: one, namespace: n}}
     - ansible.builtin.assert:
         that:
           - __speech_platform_manifest == first
+          - __speech_platform_values.stt.replicas | default(1) == 1
           - first != second
           - "'name: one-stt' in first and 'name: two-stt' in second"
           - "'replicas: 3' in second"
