@@ -184,14 +184,25 @@ class Journey:
         return Step(name, seconds, changed, output)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """What the command line says; what follows `--` is the step's, whatever stands before it."""
+    before = list(argv)
+    arguments: list[str] = []
+    if "--" in before:
+        at = before.index("--")
+        before, arguments = before[:at], before[at + 1 :]
+    parser = argparse.ArgumentParser(
+        description=__doc__, usage="%(prog)s [OPTION...] STEP [-- more arguments for the step]"
+    )
     parser.add_argument("step", choices=["sandbox", "bundle", "carry", "setup", "predict", "site"])
     parser.add_argument("--name", default="airgap")
     parser.add_argument("--work", type=Path, default=Journey.work)
     parser.add_argument("--random-sentence", action="store_true", help="what the smoke test says")
-    parser.add_argument("arguments", nargs="*", help="more arguments for the step, after --")
-    options = parser.parse_args()
+    return parser.parse_args(before, argparse.Namespace(arguments=arguments))
+
+
+def main() -> int:
+    options = parsed(sys.argv[1:])
     if options.random_sentence:
         options.arguments += ["-e", json.dumps({"smoke_test_text": random_sentence()})]
     journey = Journey(name=options.name, work=options.work.resolve())

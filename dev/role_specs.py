@@ -84,6 +84,8 @@ def faults(role: Path, minimal_ansible: str) -> list[str]:
     if said != minimal_ansible:
         found.append(f"{role.name}: min_ansible_version is {said}; meta/runtime.yml requires {minimal_ansible}")
     readme = role / "README.md"
+    if readme.read_text().splitlines()[0] != f"# {role.name}":
+        found.append(f"{role.name}: README.md does not begin with `# {role.name}`")
     if readme.read_text() != with_table(role):
         found.append(f"{role.name}: README.md does not have the variables of meta/argument_specs.yml: make role-docs")
     return found

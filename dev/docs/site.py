@@ -23,12 +23,12 @@ REPOSITORY = "https://github.com/airgap-speech/airgap.speech/blob/main/"
 BIN = Path(sys.executable).parent
 # The order of the navigation. A page of docs/ that is not named here comes last in the first part.
 PARTS: list[tuple[str, list[str]]] = [
-    ("Guide", ["quick_start", "inventory", "site_needs", "operations", "troubleshooting", "security", "architecture"]),
+    ("Guide", ["quick_start", "inventory", "site_needs", "versions", "operations", "troubleshooting", "security"]),
     (
         "How it works",
         ["discovery", "bundle", "parts", "mirror", "nodes", "models", "gpu_operator", "capacity", "sizing", "measured"],
     ),
-    ("Developers", ["contributing", "versions"]),
+    ("Developers", ["architecture", "contributing"]),
     ("Platforms", ["platforms/*"]),
     ("Roles", ["roles/*"]),
     ("Reference", ["collections/index"]),

@@ -61,7 +61,7 @@ EXAMPLES = r"""
 - name: Ask for the models, the largest first
   airgap.speech.bundle_info:
     path: /media/bundle
-    query: "reverse(sort_by(items[?kind=='model'], &size))[].{model: reference, bytes: size}"
+    query: "reverse(sort_by(contents[?kind=='model'], &size))[].{model: reference, bytes: size}"
 """
 
 RETURN = r"""
@@ -93,7 +93,7 @@ bundle:
       description: For each kind how many there are, and their bytes. What items share is counted once.
       type: list
       elements: dict
-    items:
+    contents:
       description: The images, charts and models, with digest, size, own size, platforms and reasons.
       type: list
       elements: dict

@@ -162,7 +162,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-values:
+chart_values:
   description: The chart's values.
   returned: success
   type: dict
@@ -302,7 +302,7 @@ def render(module: AnsibleModule) -> Dict[str, Any]:
     policies = [item for item in load_documents(manifest) if item.get("kind") == "ClusterPolicy"]
     validator = (policies[0].get("spec") or {}).get("validator") or {} if policies else {}
     return {
-        "values": values,
+        "chart_values": values,
         "difference": difference(params["deployed"], values),
         "manifest": manifest,
         "crds": crds,

@@ -67,7 +67,7 @@ dest:
   description: The file.
   returned: success
   type: str
-items:
+contents:
   description: What the registry holds of what the locks name.
   returned: success
   type: list
@@ -168,7 +168,7 @@ def export(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": after != before,
         "dest": params["dest"],
-        "items": [vars(item) for item in found.items],
+        "contents": [vars(item) for item in found.items],
         "missing": found.missing,
         "blobs": len(found.blobs),
         "bytes": found.size,

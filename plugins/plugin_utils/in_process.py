@@ -24,14 +24,15 @@ from types import ModuleType
 from typing import Any, Callable, ClassVar, Dict, Iterator, Mapping, Optional
 
 from ansible import constants as C
-from ansible.module_utils import basic
-from ansible.module_utils.common import json as common_json
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as core
-from ansible.vars.clean import remove_internal_keys
 
 # How Ansible hands arguments to a module differs from release to release: this is the one that a bundle carries.
 KNOWN = core.startswith("2.19.")
+if KNOWN:  # Another release may not have them.
+    from ansible.module_utils import basic
+    from ansible.module_utils.common import json as common_json
+    from ansible.vars.clean import remove_internal_keys
 PROFILE = "legacy"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,20 +20,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what git would carry, with the checkout's tools."""
     root = tmp_path_factory.mktemp("scratch") / "tree"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=CHECKOUT, check=True, capture_output=True, text=True
-    )
-    for name in listed.stdout.split("\0"):
-        if name and (CHECKOUT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CHECKOUT / name, root / name)
+    subprocess.run([CHECKOUT / "dev" / "copy", root], check=True)
     (root / ".venv").symlink_to(CHECKOUT / ".venv")
-    there = CHECKOUT / "build" / "collections" / "ansible_collections"
-    collections = root / "build" / "collections" / "ansible_collections"
-    (collections / "airgap").mkdir(parents=True)
-    (collections / "airgap" / "speech").symlink_to(root)
-    for name in ("kubernetes", "ansible"):
-        (collections / name).symlink_to(there / name)
     for command in (["init", "-q"], ["add", "-A"]):
         subprocess.run(["git", *command], cwd=root, check=True, capture_output=True)
     return root

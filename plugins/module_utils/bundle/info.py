@@ -76,7 +76,7 @@ class Info:
     releases: list[str]
     size: int
     kinds: list[KindSize]
-    items: list[ItemInfo]
+    contents: list[ItemInfo]
     omitted: int
     omitted_size: int
     licences: list[LicenceInfo]
@@ -137,7 +137,7 @@ def look(opened: Opened, today: date) -> Info:
         releases=[f"{r.platform}: {r.namespace}/{r.name} ({r.chart})" for r in lock.releases],
         size=lock.size,
         kinds=kinds,
-        items=items,
+        contents=items,
         omitted=len(omitted),
         omitted_size=sum(omitted.values()),
         licences=licences,
@@ -183,14 +183,14 @@ def _days(item: Licence, today: date) -> Optional[int]:
 
 def lines_of(info: Info, wanted: str = "", within_days: int = 90) -> list[str]:
     """The answers for people. With I(wanted), only items whose reference has that text, with each reason."""
-    found = [item for item in info.items if wanted in item.reference]
+    found = [item for item in info.contents if wanted in item.reference]
     if wanted:
         lines: list[str] = []
         for item in found:
             lines.append(f"{item.reference} ({item.kind}), {human_bytes(item.size)}, {item.digest}")
             lines.append(f"  without it the bundle were {human_bytes(item.own)} smaller")
             lines += [f"  because: {reason}" for reason in item.reasons] or ["  no reason is noted"]
-        return lines or [f"{wanted}: nothing in the bundle is called so; the lock names {len(info.items)} items"]
+        return lines or [f"{wanted}: nothing in the bundle is called so; the lock names {len(info.contents)} items"]
     lines = [
         f"bundle of {info.created}, airgap.speech {info.collection_version}, {human_bytes(info.size)}",
         *(f"for {release}" for release in info.releases),

@@ -271,21 +271,6 @@ def key_fingerprint(key: str) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(data).digest()).decode("ascii").rstrip("=")
 
 
-def fingerprints(signers_path: str) -> list[tuple[str, str]]:
-    """Principal and fingerprint of each signer in an allowed_signers file."""
-    every: list[tuple[str, str]] = []
-    with open(signers_path, encoding="utf-8") as handle:
-        for line in handle:
-            fields = line.strip().split()
-            if not fields or fields[0].startswith("#"):
-                continue
-            for index, word in enumerate(fields[1:-1], start=1):
-                if word.startswith(_KEY_KINDS):
-                    every.append((fields[0], key_fingerprint(" ".join(fields[index : index + 2]))))
-                    break
-    return every
-
-
 def _because(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f" ({lines[-1]})" if lines else ""

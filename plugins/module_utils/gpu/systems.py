@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 NFD = "feature.node.kubernetes.io/"
 GPU_LABELS = {
@@ -79,25 +78,9 @@ def has_nfd(labels: Mapping[str, str]) -> bool:
     return any(label.startswith(NFD) for label in labels)
 
 
-def system_of(node: Mapping[str, Any]) -> System:
-    """The system of a Node object."""
-    metadata, info = node.get("metadata") or {}, (node.get("status") or {}).get("nodeInfo") or {}
-    identity, version = os_of(metadata.get("labels") or {}, str(info.get("osImage") or ""))
-    return System(identity, version, str(info.get("kernelVersion") or ""), (str(metadata.get("name") or ""),))
-
-
 def grouped(systems: Iterable[System]) -> list[System]:
     """Each system and kernel once, with all nodes that run it, in order."""
     names: dict[tuple[str, str, str], list[str]] = {}
     for system in systems:
         names.setdefault((system.id, system.version, system.kernel), []).extend(system.nodes)
     return [System(*key, tuple(sorted(set(nodes)))) for key, nodes in sorted(names.items())]
-
-
-def driver_tags(systems: Iterable[System], version: str, precompiled: bool) -> dict[str, list[str]]:
-    """The tags of NVIDIA's driver image that the nodes need, each with the nodes that need it."""
-    tags: dict[str, list[str]] = {}
-    for system in systems:
-        middle = f"-{system.kernel}" if precompiled else ""
-        tags.setdefault(f"{version}{middle}-{system.tag}", []).extend(system.nodes)
-    return {tag: sorted(set(nodes)) for tag, nodes in sorted(tags.items())}

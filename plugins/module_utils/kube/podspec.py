@@ -456,8 +456,3 @@ def _in_force(resources: Mapping[str, Any], status: Optional[Mapping[str, Any]])
                 asked[name] = amount
     # The limits say nothing more about room once requests are known.
     return {"requests": asked, "limits": {name: asked[name] for name in resources.get("limits") or {} if name in asked}}
-
-
-def read_existing(document: Mapping[str, Any]) -> Optional[Existing]:
-    """Read a pod of a cluster. One that has no node, or has ended, takes no room and is None."""
-    return ExistingReader().read(document)

@@ -50,7 +50,7 @@ def test_modules_share_versions() -> None:
 
 
 def test_a_sandbox_needs_no_tool_of_the_tests() -> None:
-    assert set(TOOLS) - set(build.sandbox_tools()) == {"nfd", "oracle", "oracle-oldest"}
+    assert set(TOOLS) - set(build.sandbox_tools()) == {"helm3", "helm3-oldest", "nfd", "oracle", "oracle-oldest"}
 
 
 @pytest.mark.parametrize(

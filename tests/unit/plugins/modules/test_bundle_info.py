@@ -52,9 +52,9 @@ def test_why(bundle: Path) -> None:
 
 
 def test_query(bundle: Path) -> None:
-    query = "sort(items[?kind=='image'].reference)"
+    query = "sort(contents[?kind=='image'].reference)"
     answer = run_module(bundle_info.main, {"path": str(bundle), "query": query})
-    images = [item["reference"] for item in answer["bundle"]["items"] if item["kind"] == "image"]
+    images = [item["reference"] for item in answer["bundle"]["contents"] if item["kind"] == "image"]
     assert answer["matches"] == sorted(images) != []
     assert "matches" not in run_module(bundle_info.main, {"path": str(bundle)})
 

@@ -38,14 +38,14 @@ def test_export_and_again(
     guess = run_module(inventory_export.main, values, check=True, diff=True)
     assert guess["changed"]
     assert not dest.exists()
-    assert guess["items"] == []
+    assert guess["contents"] == []
     kept = str(tmp_path / "locks")
     done = run_module(image_mirror.main, {**login(registry_server), "bundle": str(bundle), "locks_dir": kept})
     assert done["changed"]
     found = run_module(inventory_export.main, values, diff=True)
     assert found["changed"]
     assert found["missing"] == []
-    assert len(found["items"]) == 5
+    assert len(found["contents"]) == 5
     tree = json.loads(dest.read_bytes())
     assert tree["created"] == "2027-01-15T08:00:00Z"
     assert found["blobs"] == len(tree["blobs"])

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, Airgap Speech contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module that runs in Ansible's own process answers as one that is sent; and it is sent wherever it has to be."""
+"""A module that runs in Ansible's own process answers as one that is sent; and it is sent wherever it has to be.
+
+With another ansible-core than the one that a bundle carries, every module is sent (make test-matrix).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,6 @@ from tests.unit.conftest import CHECKOUT
 
 SECRET = "a very secret word"
 SENT = "Using module file"
-
-pytestmark = pytest.mark.skipif(not in_process.KNOWN, reason="modules are always sent with this ansible-core")
 
 
 def play(
@@ -97,7 +98,7 @@ def test_answers_as_one_that_is_sent(
     for interpreter in (other_python, sys.executable):
         (tmp_path / "made").unlink(missing_ok=True)
         answer, shown = play(tmp_path, interpreter, *arguments, task=files(tmp_path, **more))
-        assert (SENT in shown) == (interpreter == other_python)
+        assert (SENT in shown) == (interpreter == other_python or not in_process.KNOWN)
         assert SECRET not in shown + json.dumps(answer)
         assert (tmp_path / "made").is_file() == (answer["changed"] and not arguments)
         answer.pop("exception", None)
@@ -111,8 +112,9 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
     lock.write_text("{}")
     task = {"airgap.speech.bundle_verify": {"path": [str(lock.parent)], "allow_unsigned": True}}
     answer, shown = play(tmp_path, sys.executable, task=task)
-    assert SENT not in shown
-    assert f"[WARNING]: {lock}: has no signature" in " ".join(shown.split())
+    assert (SENT in shown) != in_process.KNOWN
+    # Older cores break lines within the path too.
+    assert f"[WARNING]:{lock}:hasnosignature" in "".join(shown.split())
     assert answer["failed"] and "bundle.lock.json" in answer["msg"]
 
 
@@ -122,7 +124,7 @@ def test_each_item_of_a_loop_is_a_call_of_its_own(tmp_path: Path) -> None:
         "loop": [str(tmp_path / "one"), str(tmp_path / "one"), str(tmp_path / "two")],
     }
     answer, shown = play(tmp_path, sys.executable, task=task)
-    assert SENT not in shown
+    assert (SENT in shown) != in_process.KNOWN
     assert [item["changed"] for item in answer["results"]] == [True, False, True]
 
 
@@ -182,6 +184,6 @@ def test_the_key_of_a_kubeconfig_does_not_stay(tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()
     task = {"airgap.speech.cluster_probe": {"kubeconfig": str(tmp_path / "kubeconfig"), "namespaces": []}}
     answer, shown = play(tmp_path, sys.executable, task=task, environment={"TMPDIR": str(tmp_path / "temporary")})
-    assert SENT not in shown
+    assert (SENT in shown) != in_process.KNOWN
     assert answer["failed"] and "cluster" in answer["msg"]
     assert list((tmp_path / "temporary").iterdir()) == []

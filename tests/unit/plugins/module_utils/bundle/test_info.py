@@ -63,7 +63,7 @@ def test_kinds_count_what_is_shared_once(bundle: Path) -> None:
     assert sum(each.size for each in info.kinds) == lock.size == info.size
     # The base of 150 000 bytes is in two of the three images.
     assert sum(image.size for image in lock.images) - kinds["image"].size >= 150_000
-    items = {item.reference: item for item in info.items}
+    items = {item.reference: item for item in info.contents}
     assert 90_000 < items["quay.io/airgap/a:1"].own < 91_000
     assert items["quay.io/airgap/a:1"].size > 240_000
     # All but the configuration, which says no more than linux/amd64 and so is one blob with those of the images.
@@ -80,7 +80,7 @@ def test_what_is_left_out(bundle: Path) -> None:
     (bundle / LOCK_NAME).write_bytes(dump(replace(lock, blobs=blobs, omitted=omitted)))
     info = look(open_bundle([str(bundle)]), TODAY)
     assert (info.omitted, info.omitted_size) == (1, large.size)
-    (model,) = [item for item in info.items if item.kind == "model"]
+    (model,) = [item for item in info.contents if item.kind == "model"]
     assert model.omitted == large.size
     assert next(each.size for each in info.kinds if each.kind == "model") < 20_000
     assert any(line.startswith("left out, since the site has it: 1 blobs, 1.2 MiB") for line in lines_of(info))

@@ -7,12 +7,10 @@ import pytest
 
 from ansible_collections.airgap.speech.plugins.module_utils.gpu.systems import (
     System,
-    driver_tags,
     grouped,
     has_gpu,
     os_of,
     os_tag,
-    system_of,
 )
 
 RELEASE = "feature.node.kubernetes.io/system-os_release."
@@ -41,30 +39,20 @@ def test_labels_of_nfd_come_first() -> None:
     assert os_of(labels, "Ubuntu 24.04 LTS") == ("rhel", "8.8")
 
 
-def test_a_node_of_the_cluster() -> None:
-    info = {"osImage": "Ubuntu 24.04.1 LTS", "kernelVersion": "6.8.0-45-generic"}
-    node = {"metadata": {"name": "g1"}, "status": {"nodeInfo": info}}
-    assert system_of(node) == System("ubuntu", "24.04", "6.8.0-45-generic", ("g1",))
-
-
-def test_mixed_nodes_need_an_image_each() -> None:
+def test_nodes_of_one_system_and_kernel_are_one() -> None:
     nodes = [
-        System("ubuntu", "24.04", "6.8.0-45-generic", ("a",)),
-        System("ubuntu", "24.04", "6.8.0-50-generic", ("b",)),
-        System("ubuntu", "22.04", "5.15.0-1-generic", ("c",)),
+        System("ubuntu", "24.04", "6.8.0-50-generic", ("c",)),
+        System("ubuntu", "24.04", "6.8.0-45-generic", ("b",)),
+        System("ubuntu", "24.04", "6.8.0-45-generic", ("a", "b")),
         System("rhel", "9.4", "5.14", ("d",)),
         System("rhel", "9.5", "5.14", ("e",)),
     ]
-    assert driver_tags(grouped(nodes), "595.91.07", precompiled=False) == {
-        "595.91.07-rhel9": ["d", "e"],
-        "595.91.07-ubuntu22.04": ["c"],
-        "595.91.07-ubuntu24.04": ["a", "b"],
-    }
-    assert driver_tags(nodes[:3], "580", precompiled=True) == {
-        "580-5.15.0-1-generic-ubuntu22.04": ["c"],
-        "580-6.8.0-45-generic-ubuntu24.04": ["a"],
-        "580-6.8.0-50-generic-ubuntu24.04": ["b"],
-    }
+    assert grouped(nodes) == [
+        System("rhel", "9.4", "5.14", ("d",)),
+        System("rhel", "9.5", "5.14", ("e",)),
+        System("ubuntu", "24.04", "6.8.0-45-generic", ("a", "b")),
+        System("ubuntu", "24.04", "6.8.0-50-generic", ("c",)),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from ansible_collections.airgap.speech.plugins.module_utils.kube.admission import admission_from
 from ansible_collections.airgap.speech.plugins.module_utils.kube.pods import load_documents, read_manifest
-from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import read_existing, read_pod
+from ansible_collections.airgap.speech.plugins.module_utils.kube.podspec import ExistingReader, read_pod
 from ansible_collections.airgap.speech.plugins.module_utils.kube.quantity import QuantityError
 from ansible_collections.airgap.speech.plugins.module_utils.kube.terms import SpecError
 
@@ -203,9 +203,10 @@ def test_existing_pods():
         "spec": {"nodeName": "n1", "containers": [container({"cpu": "1"})]},
         "status": {"phase": "Running"},
     }
-    existing = read_existing(document)
+    read = ExistingReader().read
+    existing = read(document)
     assert existing is not None
     assert (existing.node, existing.owner_kind, existing.owner_name) == ("n1", "Deployment", "web")
     assert existing.pod.node_name == ""
-    assert read_existing({**document, "status": {"phase": "Succeeded"}}) is None
-    assert read_existing({**document, "spec": {**document["spec"], "nodeName": ""}}) is None
+    assert read({**document, "status": {"phase": "Succeeded"}}) is None
+    assert read({**document, "spec": {**document["spec"], "nodeName": ""}}) is None
