@@ -69,11 +69,14 @@ class Scenario:
         return done.returncode
 
 
-def image_names(inside: Inside, host: str, image: str) -> list[str]:
-    """All names (tag, digest, id) under which the host's containerd knows an image, given by its name or its digest."""
-    rows = [line.split() for line in inside.on(host, "ctr", "-n", "k8s.io", "images", "ls").text.splitlines()]
+def forget_image(inside: Inside, host: str, image: str) -> None:
+    """Remove an image, given by its name or its digest, from a host's containerd: all its names, and its content."""
+    ctr = ["ctr", "-n", "k8s.io", "images"]
+    rows = [line.split() for line in inside.on(host, *ctr, "ls").text.splitlines()]
     digests = {row[2] for row in rows if image in row}
-    return [row[0] for row in rows if row[2] in digests]
+    names = [row[0] for row in rows if row[2] in digests]
+    if names:
+        assert inside.on(host, *ctr, "rm", "--sync", *names).rc == 0
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ from tests.scenarios.models.ways import (
     reading,
     sums,
 )
-from tests.scenarios.way import image_names
+from tests.scenarios.way import forget_image
 
 KILLS = int(os.environ.get("MODEL_KILLS") or "3")
 SIZE = 96 << 20
@@ -99,9 +99,7 @@ def kill_while_pulling(inside: Inside, stop: str, moments: list[int]) -> int:
 
 def forget(inside: Inside, digest: str) -> None:
     """Have the runtime know nothing of an image, so that the next pod pulls it anew."""
-    names = image_names(inside, ways.WORKER, digest)
-    if names:
-        assert inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *names).rc == 0
+    forget_image(inside, ways.WORKER, digest)
     # The lease of a pull that was killed keeps what it had for a day.
     for line in inside.on(ways.WORKER, "ctr", "-n", "k8s.io", "leases", "ls").text.splitlines():
         if "containerd.io/gc.expire=" in line:

@@ -9,7 +9,7 @@ import json
 import time
 
 from tests.integration.inside import Inside
-from tests.scenarios.way import Scenario, image_names
+from tests.scenarios.way import Scenario, forget_image
 
 CTR = ["ctr", "-n", "k8s.io"]
 # 512 MiB that no compression makes smaller.
@@ -20,13 +20,6 @@ SITE = ["quay.io/airgap/busybox:1.0", "nvcr.io/airgap/busybox:1.0", "registry.ex
 def labels(inside: Inside, image: str) -> str:
     listed = inside.on("worker-1", *CTR, "images", "ls", f"name=={image}").text
     return next((line.split()[-1] for line in listed.splitlines() if line.startswith(image + " ")), "")
-
-
-def forget(inside: Inside, image: str) -> None:
-    """Remove an image from the worker by all its names, and its content with them."""
-    names = image_names(inside, "worker-1", image)
-    if names:
-        assert inside.on("worker-1", *CTR, "images", "rm", "--sync", *names).rc == 0
 
 
 def scale_to_ready(inside: Inside) -> tuple[float, list[str]]:
@@ -63,11 +56,11 @@ def test_scale_out_without_and_with(inside: Inside, scenario: Scenario) -> None:
         },
     }
     assert inside.kubectl("apply", "-f", "-", stdin=json.dumps(pods)).rc == 0
-    forget(inside, IMAGE)
+    forget_image(inside, "worker-1", IMAGE)
     without, said = scale_to_ready(inside)
     assert any("Successfully pulled" in text for text in said), said
 
-    forget(inside, IMAGE)
+    forget_image(inside, "worker-1", IMAGE)
     predicted = scenario.playbook("node_runtime_prepull", "--check", "--diff")
     assert f"pulled {IMAGE}" in predicted.output and labels(inside, IMAGE) == ""
     done = scenario.playbook("node_runtime_prepull")
