@@ -82,7 +82,7 @@ class Bench:
             url = f"{scheme}://{self.server.endpoint}/v2/models/large/blobs/sha256:{self.layer}"
             return [["curl", "--silent", "--fail", "--http1.1", *ca, "--output", "/dev/null", url]]
         if tool == "disk":
-            flags = ["bs=4M", f"count={self.size >> 22}", "oflag=direct", "conv=fsync"]
+            flags = ["bs=4M", f"count={self.size}", "iflag=count_bytes", "oflag=direct", "conv=fsync"]
             return [["dd", "if=/dev/zero", f"of={self.target}/zeros", *flags]]
         if tool == "sha256":
             return [[sys.executable, "-I", "-S", "-c", HASH, str(self.source)]]
