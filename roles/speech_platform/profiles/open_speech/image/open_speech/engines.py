@@ -29,7 +29,8 @@ class Hears(Protocol):
 
     def transcribe(
         self, samples: Samples, *, language: str | None, prompt: str | None, temperature: float, words: bool
-    ) -> Transcript: ...
+    ) -> Transcript:
+        """What is said in the samples, with the time of each word where words is set."""
 
 
 class Speaks(Protocol):
@@ -37,7 +38,8 @@ class Speaks(Protocol):
 
     rate: int
 
-    def speak(self, text: str, *, speed: float) -> list[Samples]: ...
+    def speak(self, text: str, *, speed: float) -> list[Samples]:
+        """The text spoken, a piece for each sentence, at rate samples a second."""
 
 
 class Whisper:
