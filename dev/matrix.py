@@ -69,6 +69,13 @@ def pythons() -> dict[str, str]:
     return found
 
 
+def built(version: str, source: dict[str, str]) -> dict[str, str]:
+    """The interpreter that is built from source where this machine has none; nothing where that fails."""
+    argv = ["dev/python", source["url"], source["sha256"]]
+    made = subprocess.run(argv, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False)
+    return {} if made.returncode else {version: made.stdout.strip()}
+
+
 def number(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
@@ -279,7 +286,10 @@ def main() -> int:
     before = {key: Row(**said) for key, said in (json.loads(kept.read_text()) if kept.exists() else {}).items()}
     rows = []
     parts = options.only or list(PARTS)
-    matrix = Matrix(wanted, pythons(), helms() if "helm" in parts else {}, parts, before)
+    here = pythons()
+    for version, source in wanted["sources"].items():
+        here |= {} if version in here else built(version, source)
+    matrix = Matrix(wanted, here, helms() if "helm" in parts else {}, parts, before)
     for row in matrix.rows(options.core, options.quick):
         print(f"| {' | '.join(row.cells())} |", flush=True)
         rows.append(row)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -48,6 +49,8 @@ def load_once(library: str) -> None:
     if KNOWN:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
+        # So much new makes a full collection due, and each forked process would do it: 0.1 s a task.
+        gc.freeze()
 
 
 @contextlib.contextmanager

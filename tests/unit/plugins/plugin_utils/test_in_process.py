@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import gc
 import json
 import os
 import subprocess
@@ -187,3 +188,12 @@ def test_the_key_of_a_kubeconfig_does_not_stay(tmp_path: Path) -> None:
     assert (SENT in shown) != in_process.KNOWN
     assert answer["failed"] and "cluster" in answer["msg"]
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.skipif(not in_process.KNOWN, reason="another core loads nothing before")
+def test_what_is_loaded_once_is_not_looked_through_again() -> None:
+    try:
+        in_process.load_once("kubernetes")
+        assert len(gc.get_objects()) < 1000
+    finally:
+        gc.unfreeze()
