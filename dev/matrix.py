@@ -25,7 +25,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,6 @@ class Matrix:
     here: dict[str, str]
     helms: dict[str, str]
     parts: list[str]
-    before: dict[str, Row]
 
     def rows(self, cores: list[str], quick: bool) -> Iterator[Row]:
         for entry in self.wanted["cores"]:
@@ -165,8 +164,7 @@ class Matrix:
     def row(self, entry: dict[str, Any], version: str, sanity: bool) -> Row:
         """Newest Python of a core: the newest kubernetes.core and sanity too; the others: the oldest declared one."""
         core = entry["core"]
-        row = self.before.get(f"{core} {version}", Row(core, version))
-        row.note = ""
+        row = Row(core, version)
         try:
             venv = environment_of(entry, self.here[version], version)
             release = self.wanted["collections"]["newest" if sanity else "oldest"]["ansible"]
@@ -269,6 +267,11 @@ def helms() -> dict[str, str]:
     return found
 
 
+def rows_of(kept: Path) -> dict[str, Row]:
+    """What was said of each core and Python, by a name such as `2.21 3.14`."""
+    return {key: Row(**said) for key, said in (json.loads(kept.read_text()) if kept.exists() else {}).items()}
+
+
 def table(rows: list[Row]) -> str:
     lines = [HEAD, ["---"] * len(HEAD), *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
@@ -283,19 +286,22 @@ def main() -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     wanted = yaml.safe_load((CHECKOUT / "tests" / "matrix" / "versions.yml").read_text())
     kept = OUT / "rows.json"
-    before = {key: Row(**said) for key, said in (json.loads(kept.read_text()) if kept.exists() else {}).items()}
     rows = []
     parts = options.only or list(PARTS)
     here = pythons()
     for version, source in wanted["sources"].items():
         here |= {} if version in here else built(version, source)
-    matrix = Matrix(wanted, here, helms() if "helm" in parts else {}, parts, before)
+    matrix = Matrix(wanted, here, helms() if "helm" in parts else {}, parts)
+    before = rows_of(kept)
     for row in matrix.rows(options.core, options.quick):
-        print(f"| {' | '.join(row.cells())} |", flush=True)
-        rows.append(row)
-        # The core by its first two numbers: 2.21.3 and 2.21.4 are one row.
-        before[f"{'.'.join(row.core.split('.')[:2])} {row.python}"] = row
+        # Read again: another slice may have written meanwhile. 2.21.3 and 2.21.4 are one row.
+        before = rows_of(kept)
+        key = f"{'.'.join(row.core.split('.')[:2])} {row.python}"
+        there = before.get(key, row)
+        before[key] = replace(row, **{part: getattr(there, part) for part in PARTS if part not in parts})
         kept.write_text(json.dumps({key: asdict(value) for key, value in sorted(before.items())}, indent=2) + "\n")
+        print(f"| {' | '.join(before[key].cells())} |", flush=True)
+        rows.append(row)
     every = [before[key] for key in sorted(before, key=lambda key: [number(part) for part in key.split()])]
     (OUT / "table.md").write_text(table(every))
     print(f"\n{table(every)}\nlogs: build/matrix/*.log")

@@ -12,7 +12,8 @@ short_description: Prove that a release is closed over what the bundle brought
 description:
   - Before the deploy, every image of the rendered release (hooks, tests and init containers too) has to be in the lock
     of the bundle and, by its digest and with all its blobs, in the private registry.
-  - After it, every container of the release's pods has to run an image whose digest the lock has.
+  - After it, every container of the release's pods has to run an image whose digest the lock has. Pods that have ended
+    or are being deleted do not count, for they may be of the bundle before.
   - Changes nothing.
 requirements:
   - PyYAML
@@ -212,10 +213,12 @@ def look_after(module, lock, registry):
             "cluster of {}: does not answer ({}); check airgap_kubeconfig".format(params["kubeconfig"], error)
         ) from error
     pods = api.sanitize_for_serialization(listed)["items"]
-    mine = [pod for pod in pods if not params["release"] or closure.belongs(pod, params["release"])]
+    mine = closure.pods_of(pods, params["release"])
     if not mine:
         raise ClosureFailed(
-            "release {}: has no pods in namespace {}; deploy it first".format(params["release"], params["namespace"])
+            "release {}: has no running pods in namespace {}; deploy it first".format(
+                params["release"], params["namespace"]
+            )
         )
     return closure.after(mine, closure.allowed_digests(lock, registry)), len(mine)
 

@@ -64,6 +64,10 @@ options:
     description:
       - File that holds the API key, and nothing else. The key is never returned.
     type: path
+  api_key_secret:
+    description:
+      - Secret of O(namespace) whose entries are API keys, each of them good; the first by name is used.
+    type: str
   text:
     description:
       - The sentence. Needed unless O(audio) is given.
@@ -100,7 +104,7 @@ options:
     type: float
     default: 120
 requirements:
-  - kubernetes >= 24.2.0 (Python package), where a Service is reached through the API
+  - kubernetes >= 24.2.0 (Python package), where a Service is reached through the API, or O(api_key_secret) is given
 """
 
 EXAMPLES = r"""
@@ -110,7 +114,7 @@ EXAMPLES = r"""
     namespace: speech
     stt_service: speech-stt
     tts_service: speech-tts
-    api_key_file: /home/ops/.airgap/secrets/api-keys/speech/speech/default
+    api_key_secret: speech-api-keys
     model: whisper-tiny-en
     voice: piper-en-us-joe
     text: The quick brown fox jumps over the lazy dog.
@@ -157,6 +161,7 @@ audio_bytes:
   sample: 119084
 """
 
+import base64
 import contextlib
 import http.client
 import json
@@ -210,6 +215,21 @@ class Cluster:
     def core(self) -> Any:
         """A client of its own: a port forward changes the one that it is made with."""
         return self.client.CoreV1Api(self.client.ApiClient(self.configuration))
+
+    def api_key(self, namespace: str, secret: str) -> str:
+        """The key in the first entry of a Secret."""
+        thing = f"Secret {namespace}/{secret}"
+        try:
+            entries = self.core().read_namespaced_secret(secret, namespace).data or {}
+        except self.client.exceptions.ApiException as error:
+            raise RoundtripError(
+                f"{thing}: the cluster answered {error.status} {error.reason}; the role credentials makes it, and the "
+                "user of the kubeconfig needs get on secrets there"
+            ) from error
+        if not entries:
+            raise RoundtripError(f"{thing}: holds no API key; give it one entry a key")
+        name = min(entries)
+        return checked_key(base64.b64decode(entries[name]).decode("utf-8", "replace"), f"{thing}, entry {name}")
 
     def ready_pod(self, namespace: str, service: str, port: int) -> tuple[str, int]:
         """Name and port of a pod that serves."""
@@ -329,7 +349,7 @@ class Service:
                 said = said.replace(self.key, "********")
             raise RoundtripError(
                 f"{self.url or 'service ' + self.service}: POST {path} answered {response.status} "
-                f"{response.reason}: {said}" + ("; check api_key_file" if response.status in (401, 403) else "")
+                f"{response.reason}: {said}" + ("; check the API key" if response.status in (401, 403) else "")
             )
         return data
 
@@ -348,18 +368,26 @@ def multipart(fields: dict[str, str], name: str, filename: str, content: bytes) 
     return b"".join(parts), f"multipart/form-data; boundary={boundary}"
 
 
-def read_key(path: Optional[str]) -> Optional[str]:
-    """The API key of a file."""
+def checked_key(text: str, thing: str) -> str:
+    """The one key that a text holds."""
+    key = text.strip()
+    if not key or any(character.isspace() for character in key):
+        raise RoundtripError(f"{thing}: must hold one key, and nothing else")
+    return key
+
+
+def read_key(params: dict[str, Any], cluster: Optional[Cluster]) -> Optional[str]:
+    """The API key of the file, or of the Secret."""
+    if cluster is not None and params["api_key_secret"]:
+        return cluster.api_key(params["namespace"], params["api_key_secret"])
+    path = params["api_key_file"]
     if not path:
         return None
     try:
         with open(path, encoding="utf-8") as file:
-            key = file.read().strip()
+            return checked_key(file.read(), f"API key file {path}")
     except (OSError, UnicodeDecodeError) as error:
         raise RoundtripError(f"API key file {path}: {error}; the role credentials makes it") from error
-    if not key or any(character.isspace() for character in key):
-        raise RoundtripError(f"API key file {path}: must hold one key, and nothing else")
-    return key
 
 
 def speak(service: Service, params: dict[str, Any]) -> bytes:
@@ -390,11 +418,12 @@ def transcribe(service: Service, params: dict[str, Any], audio: bytes, filename:
 
 def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The whole way; whether the result is good enough is for main()."""
-    key = read_key(params["api_key_file"])
-    needs_cluster = not params["stt_url"] or (not params["audio"] and not params["tts_url"])
+    by_service = not params["stt_url"] or (not params["audio"] and not params["tts_url"])
+    needs_cluster = by_service or params["api_key_secret"]
     if needs_cluster and not (params["kubeconfig"] and params["namespace"]):
-        raise RoundtripError("kubeconfig and namespace are needed for a service that has no url")
+        raise RoundtripError("kubeconfig and namespace are needed for a service without url, and for api_key_secret")
     cluster = Cluster(params["kubeconfig"]) if needs_cluster else None
+    key = read_key(params, cluster)
     seconds: dict[str, float] = {}
     changed = False
     if params["audio"]:
@@ -445,6 +474,7 @@ def main() -> None:
             "tts_url": {"type": "str"},
             "ca_file": {"type": "path"},
             "api_key_file": {"type": "path", "no_log": False},
+            "api_key_secret": {"type": "str", "no_log": False},
             "text": {"type": "str"},
             "audio": {"type": "path"},
             "model": {"type": "str", "required": True},
@@ -455,7 +485,12 @@ def main() -> None:
             "timeout": {"type": "float", "default": 120},
         },
         required_one_of=[("text", "audio"), ("stt_service", "stt_url")],
-        mutually_exclusive=[("stt_service", "stt_url"), ("tts_service", "tts_url"), ("audio", "audio_dest")],
+        mutually_exclusive=[
+            ("stt_service", "stt_url"),
+            ("tts_service", "tts_url"),
+            ("audio", "audio_dest"),
+            ("api_key_file", "api_key_secret"),
+        ],
         supports_check_mode=True,
     )
     params = module.params

@@ -40,6 +40,13 @@ class Done:
     text: str
 
 
+def changed(done: Done) -> bool:
+    """Whether a playbook, which ended well, changed anything on the bastion."""
+    assert done.rc == 0, done.text
+    recap = done.text.rsplit("PLAY RECAP", 1)[-1]
+    return not any(line.startswith("bastion") and " changed=0 " in line for line in recap.splitlines())
+
+
 class Inside:
     """Commands inside the sandbox; what they print is kept with the journey's logs, for the search for secrets."""
 

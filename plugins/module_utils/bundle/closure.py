@@ -152,12 +152,21 @@ def belongs(pod: Mapping[str, Any], release: str) -> bool:
     )
 
 
-def after(pods: Iterable[Mapping[str, Any]], allowed: Mapping[str, str], release: str = "") -> list[Entry]:
-    """Every container of a release's pods that has an image, with what is wrong with it."""
+def pods_of(pods: Iterable[Mapping[str, Any]], release: str = "") -> list[Mapping[str, Any]]:
+    """The pods of a release, or of all, that run or are to: one that has ended, or is being deleted, may be older."""
+    return [
+        pod
+        for pod in pods
+        if (not release or belongs(pod, release))
+        and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        and not (pod.get("metadata") or {}).get("deletionTimestamp")
+    ]
+
+
+def after(pods: Iterable[Mapping[str, Any]], allowed: Mapping[str, str]) -> list[Entry]:
+    """Every container of the pods that has an image, with what is wrong with it."""
     entries: list[Entry] = []
     for pod in pods:
-        if release and not belongs(pod, release):
-            continue
         status = pod.get("status") or {}
         pod_name = str((pod.get("metadata") or {}).get("name") or "")
         for key in STATUSES:

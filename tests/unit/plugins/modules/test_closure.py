@@ -240,20 +240,22 @@ def test_after(registry: tuple[str, dict[str, Any]]) -> None:
     good = {"name": "c", "image": "quay.io/a/one:1", "imageID": "quay.io/a/one@" + digest(ONE)}
     child = {"name": "d", "image": "quay.io/a/many:1", "imageID": "reg:5000/quay.io/a/many@" + digest(CHILD)}
     index = {"name": "e", "image": "quay.io/a/many:1", "imageID": "docker-pullable://a@" + digest(INDEX)}
-    entries = closing.after([pod("a", "r", containerStatuses=[good, child, index])], allowed, "r")
+    entries = closing.after([pod("a", "r", containerStatuses=[good, child, index])], allowed)
     assert [entry.problem for entry in entries] == ["", "", ""]
     assert entries[1].reference == "quay.io/a/many:1"
 
     stranger = {"name": "s", "image": "quay.io/x:1", "imageID": "quay.io/x@" + digest(b"x")}
     pending = {"name": "p", "image": "quay.io/y:1", "imageID": ""}
-    entries = closing.after(
-        [
-            pod("a", "r", initContainerStatuses=[stranger], ephemeralContainerStatuses=[pending]),
-            pod("b", "other", containerStatuses=[stranger]),
-        ],
-        allowed,
-        "r",
-    )
+    leaving = pod("d", "r", containerStatuses=[stranger])
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-22T05:00:00Z"
+    pods = [
+        pod("a", "r", initContainerStatuses=[stranger], ephemeralContainerStatuses=[pending]),
+        pod("b", "other", containerStatuses=[stranger]),
+        pod("c", "r", phase="Succeeded", containerStatuses=[stranger]),
+        leaving,
+    ]
+    assert [each["metadata"]["name"] for each in closing.pods_of(pods)] == ["a", "b"]
+    entries = closing.after(closing.pods_of(pods, "r"), allowed)
     assert len(entries) == 2
     assert "which the lock does not have (pod a container s)" in entries[0].problem
     assert "has no imageID (pod a container p)" in entries[1].problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 """The ways in which the round trip fails. The way on which it succeeds needs the real models: the sandbox has it."""
 
+import base64
 import contextlib
 import io
 import json
@@ -77,6 +78,14 @@ def server(answers: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, list[tu
             self.end_headers()
             self.wfile.write(answer)
 
+        def do_GET(self) -> None:
+            status, answer = answers[self.path]
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
         def log_message(self, *_arguments: object) -> None:
             """Quiet."""
 
@@ -142,7 +151,7 @@ def test_check_mode_asks_but_keeps_no_file(key_file: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("speech", "transcript", "says"),
     [
-        ((401, b'{"error": "no"}'), (200, b"{}"), ["POST /v1/audio/speech answered 401", "check api_key_file"]),
+        ((401, b'{"error": "no"}'), (200, b"{}"), ["POST /v1/audio/speech answered 401", "check the API key"]),
         ((503, b"busy " + KEY.encode()), (200, b"{}"), ["answered 503", "busy ********"]),
         ((200, b"not audio"), (200, b"{}"), ["9 bytes that are not a WAV file"]),
         ((200, silence(0)), (200, b"{}"), ["not a WAV file with sound in it"]),
@@ -218,3 +227,46 @@ def test_a_file_name_cannot_leave_its_header() -> None:
     assert b'filename="a___X: y.wav"' in body
     boundary = content_type.split("boundary=")[1].encode()
     assert body.endswith(b"--" + boundary + b"--\r\n")
+
+
+def by_secret(tmp_path: Path, secret: tuple[int, bytes]) -> tuple[dict[str, Any], list[Any]]:
+    """The result with that answer for the Secret, and what the service was asked."""
+    answers = {
+        "/api/v1/namespaces/speech/secrets/keys": secret,
+        SPEECH: (200, silence()),
+        TRANSCRIPT: (200, b'{"text": "the cat sat"}'),
+    }
+    with server(answers) as (url, asked):
+        cluster = {"name": "c", "cluster": {"server": url}}
+        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "clusters": [cluster]}
+        config |= {"contexts": [context], "users": [{"name": "u", "user": {}}]}
+        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        where = {"kubeconfig": str(tmp_path / "kubeconfig"), "namespace": "speech", "api_key_secret": "keys"}
+        return call(stt_url=url, tts_url=url, text="The cat sat.", **where), asked
+
+
+def test_the_first_key_of_a_secret_is_used(tmp_path: Path) -> None:
+    entries = {"team-b": b"another-key", "team-a": KEY.encode() + b"\n"}
+    data = {name: base64.b64encode(key).decode() for name, key in entries.items()}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "data": data}
+    result, asked = by_secret(tmp_path, (200, json.dumps(body).encode()))
+    assert result["failed"] is False, result
+    assert [headers["Authorization"] for _path, headers, _body in asked] == [f"Bearer {KEY}"] * 2
+    assert KEY not in json.dumps(result)
+
+
+@pytest.mark.parametrize(
+    ("secret", "says"),
+    [
+        ((404, b"{}"), "Secret speech/keys: the cluster answered 404 Not Found; the role credentials makes it"),
+        ((403, b"{}"), "needs get on secrets there"),
+        ((200, b'{"kind": "Secret"}'), "Secret speech/keys: holds no API key; give it one entry a key"),
+        ((200, b'{"data": {"a": "YSBi"}}'), "Secret speech/keys, entry a: must hold one key, and nothing else"),
+    ],
+)
+def test_a_secret_without_a_key_is_named(tmp_path: Path, secret: tuple[int, bytes], says: str) -> None:
+    result, asked = by_secret(tmp_path, secret)
+    assert result["failed"] is True
+    assert says in result["msg"]
+    assert not asked

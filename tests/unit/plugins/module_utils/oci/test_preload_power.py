@@ -471,11 +471,10 @@ def test_a_full_disk_is_an_error(site: Site, disk: Disk) -> None:
     """Bytes that cannot be kept are never reported as written."""
     model = site.add({"model.bin": noise("full", 3_000_000)}, "1")
     site.directory = disk.mount / "models"
-    with open(disk.mount / "ballast", "wb") as stream:
+    with open(disk.mount / "ballast", "wb", buffering=0) as stream:
         try:
             while True:
                 stream.write(bytes(1 << 16))
-                stream.flush()
         except OSError as error:
             assert error.errno == errno.ENOSPC
     preloader = site.preloader()
