@@ -261,9 +261,11 @@ def systems_of(items: List[Mapping[str, Any]]) -> List[System]:
     return found
 
 
-def helm(module: AnsibleModule, arguments: List[str], values: Mapping[str, Any]) -> str:
+def helm(module: AnsibleModule, arguments: List[str], values: Optional[Mapping[str, Any]] = None) -> str:
     """What helm prints. Values pass through standard input. Raises ValuesError."""
-    rc, out, err = module.run_command([module.params["helm"], *arguments], data=json.dumps(values))
+    # A command that reads no input may be gone before it is written.
+    data = None if values is None else json.dumps(values)
+    rc, out, err = module.run_command([module.params["helm"], *arguments], data=data)
     if rc != 0:
         raise ValuesError(
             f"chart {module.params['chart']}: helm could not render it: {' '.join(err.split())}; "
@@ -291,7 +293,7 @@ def render(module: AnsibleModule) -> Dict[str, Any]:
     if params["kube_version"]:
         arguments.append(f"--kube-version={params['kube_version']}")
     manifest = helm(module, arguments, values)
-    crds = [item for item in yaml.safe_load_all(helm(module, ["show", "crds", params["chart"]], {})) if item]
+    crds = [item for item in yaml.safe_load_all(helm(module, ["show", "crds", params["chart"]])) if item]
     rules = {}
     for path in params["image_rules"]:
         with open(path, encoding="utf-8") as handle:

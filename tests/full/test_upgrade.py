@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def new_bundle(inside: Inside, tmp_path_factory: pytest.TempPathFactory) -> Path
     copy = tmp_path_factory.mktemp("next") / "checkout"
     run("dev/copy", str(copy))
     server = copy / OPEN_SPEECH / "image" / "open_speech" / "__init__.py"
-    server.write_text(server.read_text() + "\n# Another edition.\n")
+    # New each time: what an earlier run has put into the registry is no newer bundle.
+    server.write_text(server.read_text() + f"\n# Edition {time.time_ns()}.\n")
     service_account = copy / OPEN_SPEECH / "chart" / "templates" / "serviceaccount.tpl"
     text = service_account.read_text()
     assert text.count("\n  labels:") == 1
@@ -59,6 +61,7 @@ def new_bundle(inside: Inside, tmp_path_factory: pytest.TempPathFactory) -> Path
     moved = {reference for reference, item in second.items() if first[reference]["digest"] != item["digest"]}
     assert {reference.partition(":")[0].rpartition("/")[2] for reference in moved} == {"open-speech"}
     assert len(moved) == 2
+    assert inside.on("bastion", "rm", "-rf", NEW_INSIDE).rc == 0
     inside.journey.copy(work / "bundle", NEW_INSIDE)
     return work / "bundle"
 

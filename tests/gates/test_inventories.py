@@ -93,3 +93,24 @@ def test_releases_name_profiles_and_values_that_there_are(inventory: Path, liste
             if (profile / "chart" / "values.yaml").is_file():
                 chart = yaml.safe_load((profile / "chart" / "values.yaml").read_text())
                 assert unknown(given, chart) == []
+
+
+def test_every_role_takes_the_releases(listed: dict[str, Any]) -> None:
+    """A role whose specification says what a release may hold allows all that the inventories give to some role."""
+    keys = {
+        "api_keys_secret",
+        *(
+            key
+            for each in listed["_meta"]["hostvars"].values()
+            for release in each["airgap_releases"]
+            for key in release
+        ),
+    }
+    allowed = {}
+    for path in (CHECKOUT / "roles").glob("*/meta/argument_specs.yml"):
+        for entry, spec in yaml.safe_load(path.read_text())["argument_specs"].items():
+            for name, option in spec["options"].items():
+                if re.fullmatch(rf"{path.parts[-3]}_releases?", name) and "options" in option:
+                    allowed[f"{path.parts[-3]} {entry} {name}"] = set(option["options"])
+    assert len(allowed) > 4
+    assert {where: keys - each for where, each in allowed.items() if keys - each} == {}

@@ -79,7 +79,9 @@ def test_an_image_that_a_site_puts_back_outside_is_named() -> None:
     ],
 )
 def test_drivers_of_the_nodes(values: dict[str, Any], drivers: list[str]) -> None:
-    images = made(**values)["images"]
+    result = made(**values)
+    assert "images" in result, result
+    images = result["images"]
     assert sorted(name.partition("driver:")[2] for name in images if "/driver:" in name) == drivers
 
 
