@@ -272,6 +272,17 @@ def rows_of(kept: Path) -> dict[str, Row]:
     return {key: Row(**said) for key, said in (json.loads(kept.read_text()) if kept.exists() else {}).items()}
 
 
+def keep(kept: Path, row: Row, parts: list[str]) -> Row:
+    """Keep what a slice says of its parts, beside what others said; the whole row."""
+    # Read again at each row: another slice may have written meanwhile. 2.21.3 and 2.21.4 are one row.
+    rows = rows_of(kept)
+    key = f"{'.'.join(row.core.split('.')[:2])} {row.python}"
+    there = rows.get(key, row)
+    rows[key] = replace(row, **{part: getattr(there, part) for part in PARTS if part not in parts})
+    kept.write_text(json.dumps({key: asdict(value) for key, value in sorted(rows.items())}, indent=2) + "\n")
+    return rows[key]
+
+
 def table(rows: list[Row]) -> str:
     lines = [HEAD, ["---"] * len(HEAD), *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
@@ -292,16 +303,11 @@ def main() -> int:
     for version, source in wanted["sources"].items():
         here |= {} if version in here else built(version, source)
     matrix = Matrix(wanted, here, helms() if "helm" in parts else {}, parts)
-    before = rows_of(kept)
-    for row in matrix.rows(options.core, options.quick):
-        # Read again: another slice may have written meanwhile. 2.21.3 and 2.21.4 are one row.
-        before = rows_of(kept)
-        key = f"{'.'.join(row.core.split('.')[:2])} {row.python}"
-        there = before.get(key, row)
-        before[key] = replace(row, **{part: getattr(there, part) for part in PARTS if part not in parts})
-        kept.write_text(json.dumps({key: asdict(value) for key, value in sorted(before.items())}, indent=2) + "\n")
-        print(f"| {' | '.join(before[key].cells())} |", flush=True)
+    for said in matrix.rows(options.core, options.quick):
+        row = keep(kept, said, parts)
+        print(f"| {' | '.join(row.cells())} |", flush=True)
         rows.append(row)
+    before = rows_of(kept)
     every = [before[key] for key in sorted(before, key=lambda key: [number(part) for part in key.split()])]
     (OUT / "table.md").write_text(table(every))
     print(f"\n{table(every)}\nlogs: build/matrix/*.log")

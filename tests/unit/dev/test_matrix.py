@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dev.matrix import CHECKOUT, Matrix, Row, changed_nothing, passed_and_failed, table
+from dev.matrix import CHECKOUT, Matrix, Row, changed_nothing, keep, passed_and_failed, rows_of, table
 
 WANTED = yaml.safe_load((CHECKOUT / "tests" / "matrix" / "versions.yml").read_text())
 
@@ -29,7 +29,7 @@ def test_what_failed_is_in_the_table(said: dict[str, bool], cell: str, well: boo
 
 
 def test_each_python_has_one_core_for_what_knows_no_ansible() -> None:
-    matrix = Matrix(WANTED, {}, {}, [], {})
+    matrix = Matrix(WANTED, {}, {}, [])
     released = [entry for entry in WANTED["cores"] if not entry.get("prerelease")]
     for python in {version for entry in released for version in entry["controller"]}:
         assert python in next(e["controller"] for e in released if e["core"] == matrix.newest_core_of(python))
@@ -42,3 +42,12 @@ def test_only_the_last_playbook_of_a_log_counts(tmp_path: Path) -> None:
     assert changed_nothing(log)
     log.write_text(log.read_text() + "\nPLAY RECAP\nlocalhost : ok=2 changed=1\n")
     assert not changed_nothing(log)
+
+
+def test_slices_side_by_side_add_up(tmp_path: Path) -> None:
+    kept = tmp_path / "rows.json"
+    keep(kept, Row("2.21.4", "3.14", units="failed"), ["units"])
+    keep(kept, Row("2.21.5", "3.14", sanity="passed"), ["sanity"])
+    whole = keep(kept, Row("2.21.5", "3.14", units="passed"), ["units"])
+    assert (whole.core, whole.units, whole.sanity, whole.helm) == ("2.21.5", "passed", "passed", "")
+    assert rows_of(kept) == {"2.21 3.14": whole}
