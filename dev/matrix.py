@@ -10,8 +10,8 @@ Sanity runs once a core, and the tests of module_utils, which knows no Ansible, 
 it can have. For each Python that a target may have, every module is imported, and targets.yml runs twice: the second
 run must change nothing. controller.yml runs with each Helm, and changes something with the first one alone.
 
-It can be run in slices (--core, --only): what a row said is kept in build/matrix/rows.json, and a slice takes the place
-of its own part alone.
+It can be run in slices (--core, --python, --only): what a row said is kept in build/matrix/rows.json, and a slice takes
+the place of its own part alone.
 """
 
 from __future__ import annotations
@@ -149,17 +149,19 @@ class Matrix:
     helms: dict[str, str]
     parts: list[str]
 
-    def rows(self, cores: list[str], quick: bool) -> Iterator[Row]:
+    def rows(self, cores: list[str], versions: list[str], quick: bool) -> Iterator[Row]:
         for entry in self.wanted["cores"]:
             core = entry["core"]
             if cores and core not in cores:
                 continue
             there = [version for version in entry["controller"] if version in self.here]
             for version in entry["controller"]:
-                if version not in self.here:
+                if versions and version not in versions:
+                    continue
+                if version not in there:
                     yield Row(core, version, note="this Python is not on this machine")
-            for version in [there[-1]] if quick and there else there:
-                yield self.row(entry, version, sanity=version == there[-1])
+                elif not quick or version == there[-1]:
+                    yield self.row(entry, version, sanity=version == there[-1])
 
     def row(self, entry: dict[str, Any], version: str, sanity: bool) -> Row:
         """Newest Python of a core: the newest kubernetes.core and sanity too; the others: the oldest declared one."""
@@ -291,6 +293,7 @@ def table(rows: list[Row]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--core", action="append", default=[], help="only this one, such as 2.16; may be repeated")
+    parser.add_argument("--python", action="append", default=[], help="only this one, such as 3.10; may be repeated")
     parser.add_argument("--quick", action="store_true", help="only the newest Python of each core")
     parser.add_argument("--only", action="append", default=[], choices=PARTS, help="only this part; may be repeated")
     options = parser.parse_args()
@@ -303,7 +306,7 @@ def main() -> int:
     for version, source in wanted["sources"].items():
         here |= {} if version in here else built(version, source)
     matrix = Matrix(wanted, here, helms() if "helm" in parts else {}, parts)
-    for said in matrix.rows(options.core, options.quick):
+    for said in matrix.rows(options.core, options.python, options.quick):
         row = keep(kept, said, parts)
         print(f"| {' | '.join(row.cells())} |", flush=True)
         rows.append(row)
