@@ -69,15 +69,6 @@ def server(answers: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, list[tu
     asked: list[tuple[str, dict[str, str], bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append((self.path, dict(self.headers), body))
-            status, answer = answers[self.path]
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
         def do_GET(self) -> None:
             status, answer = answers[self.path]
             self.send_response(status)
@@ -85,6 +76,11 @@ def server(answers: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, list[tu
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append((self.path, dict(self.headers), body))
+            self.do_GET()
 
         def log_message(self, *_arguments: object) -> None:
             """Quiet."""

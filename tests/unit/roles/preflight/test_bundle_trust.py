@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -18,8 +16,8 @@ import pytest
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME
 from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle
+from tests.unit.roles.preflight.plays import play
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 NAMES = ("first", "second", "stranger")
 
 
@@ -181,22 +179,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """All cases, played by one ansible-playbook."""
     root = tmp_path_factory.mktemp("site")
     made = Site(root)
-    (root / "plays.yml").write_text(json.dumps([made.play(*item) for item in enumerate(TAKEN + REFUSED)]))
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    done = subprocess.run(
-        [*argv, "-e", json.dumps({"ansible_python_interpreter": sys.executable}), str(root / "plays.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=root,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-            "ANSIBLE_LOCAL_TEMP": str(root / "tmp"),
-            "ANSIBLE_NOCOLOR": "1",
-        },
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    play(root, [made.play(*item) for item in enumerate(TAKEN + REFUSED)], {})
     return made
 
 

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle
 from tests.unit.registry_server import RegistryServer, registry_server  # noqa: F401 - fixture
+from tests.unit.roles.preflight.plays import play
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 KEPT = "{{ {'failures': __preflight_failures, 'bytes': __preflight_mirror.bytes_sent | default(none)} | to_json }}"
 
 
@@ -45,7 +42,6 @@ def test_a_tag_may_leave_what_an_earlier_bundle_put_there(
         "airgap_registry_ca_file": str(registry_server.ca_file),
         "airgap_locks_dir": str(tmp_path / "locks"),
         "image_mirror_session_file": "",
-        "ansible_python_interpreter": sys.executable,
     }
     mirror = {
         "hosts": "localhost",
@@ -60,22 +56,7 @@ def test_a_tag_may_leave_what_an_earlier_bundle_put_there(
         preflight(new, tmp_path / "foreign.json", elsewhere),
         preflight(new, tmp_path / "moved.json", {**elsewhere, "image_mirror_move_tags": True}),
     ]
-    (tmp_path / "plays.yml").write_text(json.dumps(plays))
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    done = subprocess.run(
-        [*argv, "-e", json.dumps(site), str(tmp_path / "plays.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-            "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
-            "ANSIBLE_NOCOLOR": "1",
-        },
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    play(tmp_path, plays, site)
     known, foreign, moved = (
         json.loads((tmp_path / f"{name}.json").read_text()) for name in ("known", "foreign", "moved")
     )
