@@ -28,6 +28,7 @@ class FaultProxy:
         self._free_at = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
+        self._answers: list[threading.Thread] = []
         self.port = self._listener.getsockname()[1]
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
@@ -41,28 +42,32 @@ class FaultProxy:
                 return
             self.connections += 1
             self._open += [client, server]
-            threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
+            answers = threading.Thread(target=self._pass_answers, args=(server, client), daemon=True)
+            self._answers.append(answers)
+            answers.start()
+            threading.Thread(target=self._pass_requests, args=(client, server), daemon=True).start()
 
-    def _pass(self, origin: socket.socket, to: socket.socket, up: bool) -> None:
+    def _pass_requests(self, client: socket.socket, server: socket.socket) -> None:
         passed = 0
         with contextlib.suppress(OSError):
-            while True:
-                data = origin.recv(PIECE)
-                if not data:
-                    break
-                if up:
-                    self._wait(len(data))
-                    with self._lock:
-                        if self._cuts and passed + len(data) > self._cuts[0]:
-                            self._cuts.pop(0)
-                            break
+            while data := client.recv(PIECE):
+                self._wait(len(data))
+                with self._lock:
+                    if self._cuts and passed + len(data) > self._cuts[0]:
+                        self._cuts.pop(0)
+                        _hang_up(client, server)
+                        return
                 passed += len(data)
-                to.sendall(data)
-        for one in (origin, to):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)  # wakes the thread of the other way
-            one.close()  # only this makes the peer's sending fail, rather than wait
+                server.sendall(data)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_WR)  # and hear when it has dealt with what it got
+
+    def _pass_answers(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(PIECE):
+                with contextlib.suppress(OSError):  # of a client that was killed
+                    client.sendall(data)
+        _hang_up(client, server)
 
     def _wait(self, count: int) -> None:
         if not self._rate:
@@ -72,6 +77,11 @@ class FaultProxy:
             self._free_at = max(self._free_at, now) + count / self._rate
             pause = self._free_at - now
         time.sleep(pause)
+
+    def settle(self) -> None:
+        """Wait until the server has dealt with all that clients sent before they went, or were killed."""
+        for answers in self._answers:
+            answers.join()
 
     def close(self) -> None:
         """Take no more connections, and end those that are open."""
@@ -84,3 +94,10 @@ class FaultProxy:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+def _hang_up(*connection: socket.socket) -> None:
+    for end in connection:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)  # wakes the thread of the other way
+        end.close()  # only this makes the peer's sending fail, rather than wait

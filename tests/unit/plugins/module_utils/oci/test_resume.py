@@ -89,9 +89,12 @@ def test_killed_at_twenty_random_moments(
             time.sleep(moments.uniform(0.1, 0.9))
             process.kill()
             process.communicate()
+            # What the killed run had sent may still be on its way: the next one does not know of it.
+            proxy.settle()
             whole(plain_registry_server, layout, items)
             sessions = Sessions(str(kept))
-            plan = plan_push(layout, items, client(plain_registry_server, proxy.port), sessions=sessions)
+            with client(plain_registry_server, proxy.port) as registry:
+                plan = plan_push(layout, items, registry, sessions=sessions)
             began_inside += sum(1 for upload in plan.uploads if upload.place and upload.place.offset)
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     said = json.loads(done.stdout)
