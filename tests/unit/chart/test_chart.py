@@ -38,9 +38,7 @@ def helm(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.Co
     if binary is None:
         pytest.skip("no helm: set AIRGAP_SPEECH_HELM, or build the sandbox's tools")
     argv = [binary, *arguments, "--values=-"]
-    return subprocess.run(
-        argv, input=json.dumps(values or {}), capture_output=True, text=True, check=False, timeout=120
-    )
+    return subprocess.run(argv, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
 
 
 def render(values: dict[str, Any] | None = None) -> dict[tuple[str, str], dict[str, Any]]:

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.real_models
 
 IMAGE = Path(__file__).resolve().parents[3] / "roles/speech_platform/profiles/open_speech/image"
 KEY = "sk-real-server-key-0001"
+web = httpx.Client(timeout=None)  # noqa: S113 - a busy machine is no fault
 SENTENCE = "The harbour master wrote down every ship that came in before the storm, and closed the book at noon."
 
 
@@ -79,7 +80,7 @@ def serving(env: dict[str, str], log: Path) -> Iterator[tuple[subprocess.Popen[b
         while True:
             assert process.poll() is None, log.read_text()
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(url + "/healthz/ready").status_code == 200:
+                if web.get(url + "/healthz/ready").status_code == 200:
                     break
             time.sleep(0.1)
         yield process, url
@@ -176,7 +177,7 @@ def test_sigterm_finishes_what_is_under_way(real_models, keys, tmp_path):
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while 'open_speech_in_flight{engine="tts"} 1.0' not in httpx.get(url + "/metrics").text:
+        while 'open_speech_in_flight{engine="tts"} 1.0' not in web.get(url + "/metrics").text:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         asking.join()
