@@ -76,7 +76,7 @@ lint-roles: venv
 	$(bin)/python dev/role_specs.py
 
 lint-spelling: venv
-	$(files) -- '*.md' changelogs plugins/modules 'roles/*.yml' playbooks inventories | \
+	$(files) -- '*.md' changelogs plugins/filter plugins/modules 'roles/*.yml' playbooks inventories | \
 		while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done | xargs $(docs_bin)/codespell
 
 lint-links: venv

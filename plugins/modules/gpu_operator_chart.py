@@ -137,9 +137,6 @@ options:
     description: Values of the site, laid over all others.
     type: dict
     default: {}
-  deployed:
-    description: Values of the release that is deployed, to be compared with the new ones. Left out where there is none.
-    type: dict
   image_rules:
     description: Files of rules for images that operators name in their code.
     type: list
@@ -166,12 +163,6 @@ chart_values:
   description: The chart's values.
   returned: success
   type: dict
-difference:
-  description: What the values change of those that are deployed, as lines of a diff. Empty where nothing changes.
-  returned: success
-  type: list
-  elements: str
-  sample: ["-  version: 580.95.05", "+  version: 595.91.07"]
 manifest:
   description: The rendered release.
   returned: success
@@ -217,7 +208,6 @@ version:
   type: str
 """
 
-import difflib
 import json
 import traceback
 from dataclasses import fields
@@ -274,12 +264,6 @@ def helm(module: AnsibleModule, arguments: List[str], values: Optional[Mapping[s
     return str(out)
 
 
-def difference(before: Optional[Mapping[str, Any]], after: Mapping[str, Any]) -> List[str]:
-    """What one tree of values has that the other has not, as lines of a diff without its head."""
-    texts = [yaml.safe_dump(dict(tree or {}), sort_keys=True).splitlines() if tree else [] for tree in (before, after)]
-    return list(difflib.unified_diff(*texts, lineterm=""))[2:]
-
-
 def render(module: AnsibleModule) -> Dict[str, Any]:
     """All that the module returns. Raises ValuesError, RenderFailed, RulesInvalid."""
     params = module.params
@@ -305,7 +289,6 @@ def render(module: AnsibleModule) -> Dict[str, Any]:
     validator = (policies[0].get("spec") or {}).get("validator") or {} if policies else {}
     return {
         "chart_values": values,
-        "difference": difference(params["deployed"], values),
         "manifest": manifest,
         "crds": crds,
         "images": needed,
@@ -349,7 +332,6 @@ def main() -> None:
             "mig_default": {"type": "str", "default": "all-disabled"},
             "mig_configs": {"type": "dict", "default": {}},
             "values": {"type": "dict", "default": {}},
-            "deployed": {"type": "dict"},
             "image_rules": {"type": "list", "elements": "path", "default": []},
             **{name: {"type": "str", "default": ""} for name in texts},
         },

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "build" / "collections")]
 
 from dev.journey import Journey
-from tests.integration.inside import Inside
-
-RELEASES = CHECKOUT / "inventories" / "sandbox" / "group_vars" / "all" / "releases.yml"
+from tests.integration.inside import Inside, sandbox_release
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +27,4 @@ def inside() -> Inside:
 
 @pytest.fixture
 def release() -> dict[str, Any]:
-    """The release of the sandbox's inventory."""
-    found: dict[str, Any] = yaml.safe_load(RELEASES.read_text())["airgap_releases"][0]
-    return found
+    return sandbox_release()

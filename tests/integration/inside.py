@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from dev.journey import CHECKOUT, HOME_INSIDE, Journey
 
 HOSTS = ("bastion", "registry", "control-plane", "worker-1")
@@ -30,6 +32,13 @@ except urllib.error.HTTPError as error:
     answer = error
 print(answer.status, answer.headers.get("Docker-Content-Digest", ""))
 """
+
+
+def sandbox_release() -> dict[str, Any]:
+    """The release of the sandbox's inventory."""
+    listed = CHECKOUT / "inventories" / "sandbox" / "group_vars" / "all" / "releases.yml"
+    found: dict[str, Any] = yaml.safe_load(listed.read_text())["airgap_releases"][0]
+    return found
 
 
 @dataclass(frozen=True)

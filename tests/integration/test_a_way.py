@@ -9,7 +9,7 @@ import json
 import re
 
 from dev.journey import HOME_INSIDE, Journey
-from tests.integration.inside import Inside
+from tests.integration.inside import Inside, changed, sandbox_release
 
 MIRRORED = re.compile(r"(\d+) bytes\)")
 MODELS_MOUNTED = "/var/lib/airgap-speech/models"
@@ -51,6 +51,15 @@ def test_second_run_sent_nothing(inside: Inside) -> None:
 def test_check_mode_has_nothing_to_do_afterwards(journey: Journey) -> None:
     step = journey.predict()
     assert step.changed == 0, step.output
+
+
+def test_the_diff_says_what_of_a_release_would_change(inside: Inside) -> None:
+    release = sandbox_release()
+    release["values"]["stt"]["concurrency"] = 7
+    shown = inside.playbook("deploy", "--check", "--diff", airgap_releases=[release])
+    assert changed(shown)
+    told = shown.text.partition("Say which values of the release change")[2].partition("TASK [")[0]
+    assert '"+  concurrency: 7"' in told, shown.text
 
 
 def test_setup_again_changes_nothing(journey: Journey) -> None:

@@ -85,14 +85,6 @@ def test_drivers_of_the_nodes(values: dict[str, Any], drivers: list[str]) -> Non
     assert sorted(name.partition("driver:")[2] for name in images if "/driver:" in name) == drivers
 
 
-def test_what_changes_of_the_deployed_values() -> None:
-    before = made()
-    assert before["difference"] and all(line[0] in "+@" for line in before["difference"])
-    assert made(deployed=before["chart_values"])["difference"] == []
-    after = made(deployed=before["chart_values"], time_slicing=4)["difference"]
-    assert any("replicas: 4" in line for line in after) and not any(line.startswith("-") for line in after)
-
-
 @pytest.mark.parametrize(
     ("values", "says"),
     [

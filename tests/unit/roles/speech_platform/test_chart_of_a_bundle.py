@@ -26,7 +26,8 @@ PLAY = """\
       vars:
         speech_platform_release: {platform: open_speech, name: r, namespace: n}
     - ansible.builtin.copy:
-        content: "{{ {'chart': __speech_platform_chart, 'digests': __speech_platform_locked_digests} | to_json }}"
+        content: "{{ {'chart': __speech_platform_chart, 'digests': __speech_platform_locked_digests,
+                       'values': __speech_platform_values} | to_json }}"
         dest: "{{ result }}"
         mode: "0600"
       check_mode: false
@@ -73,6 +74,8 @@ def test_from_a_whole_bundle_and_from_one_part(tmp_path: Path) -> None:
         found = json.loads((tmp_path / "result.json").read_text())
         assert Path(found["chart"]).read_bytes() == noise("chart", 700)
         assert found["chart"].startswith(str(bundle)) == in_place
+        chart = json.loads((bundle / "bundle.lock.json").read_text())["charts"][0]
+        assert found["values"]["global"]["airgapSpeech"] == {"chart": chart["digest"]}
         images = {"quay.io/airgap/a:1", "quay.io/airgap/b:1", "docker.io/library/two:1"}
         assert set(found["digests"]) == {*images, "models/m:1"}
     assert (tmp_path / "home/charts/open-speech-0.1.0.tgz").is_file()
