@@ -51,9 +51,10 @@ def test_nothing_is_asked_of_a_network(seen: dict[str, Any]) -> None:
     assert seen["errors"] == []
 
 
-def test_every_module_and_role_has_its_page() -> None:
-    for module in (CHECKOUT / "plugins" / "modules").glob("*.py"):
-        assert (SITE / "collections" / f"{module.stem}_module.html").is_file(), module.stem
+def test_every_module_filter_and_role_has_its_page() -> None:
+    for kind, directory in (("module", "modules"), ("filter", "filter")):
+        for plugin in (CHECKOUT / "plugins" / directory).glob("*.py"):
+            assert (SITE / "collections" / f"{plugin.stem}_{kind}.html").is_file(), plugin.stem
     for role in (CHECKOUT / "roles").iterdir():
         assert (SITE / "collections" / f"{role.name}_role.html").is_file(), role.name
 
