@@ -43,6 +43,15 @@ FAULTY = """\
 """
 
 
+KEYLESS = """\
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: airgap.speech.speech_platform, tasks_from: profile}
+      vars: {speech_platform_release: {platform: open_speech, name: one, namespace: n, api_keys: [], %s}}
+"""
+
+
 def helm_directory() -> str:
     built = [sys.executable, "-m", "sandbox", "build", "helm"]
     return subprocess.run(built, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.split()[-1]
@@ -83,3 +92,12 @@ def test_what_helm_says_is_told(tmp_path: Path, what: str, cause: str, next_step
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "release one" in said and cause in said and next_step in said, said
+
+
+def test_a_release_without_keys_is_refused(tmp_path: Path) -> None:
+    refused = play(tmp_path, KEYLESS % "values: {}", {})
+    assert refused.returncode != 0
+    said = " ".join(refused.stdout.split())
+    assert "release one: its api_keys are empty" in said and "leave api_keys out of the release" in said, said
+    own = play(tmp_path, KEYLESS % "api_keys_secret: ours", {})
+    assert own.returncode == 0, own.stdout
