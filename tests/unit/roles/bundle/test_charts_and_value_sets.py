@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,8 @@ from tests.unit.plugins.module_utils.bundle.test_web import web_server
 from tests.unit.plugins.module_utils.bundle.upstreams import push_bytes, push_image
 from tests.unit.plugins.modules.run_module import run_module
 from tests.unit.registry_server import RegistryServer, plain_registry_server  # noqa: F401 - fixture
+from tests.unit.roles.playing import run_playbook
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 VERSION = "1.2.3+b1"
 CHART = {"apiVersion": "v2", "name": "app", "version": VERSION}
 POD = """\
@@ -97,24 +95,9 @@ def play(name: str, folder: Path, *options: str, **values: Any) -> subprocess.Co
         "bundle_docker_config": "",
         "bundle_signing_key": str(folder / "signing" / "key"),
         "bundle_signers_file": str(folder / "signing" / "allowed_signers"),
-        "ansible_python_interpreter": sys.executable,
         **values,
     }
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    return subprocess.run(
-        [*argv, "-e", json.dumps(values), *options, name],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=environment,
-    )
+    return run_playbook(folder, name, values, *options)
 
 
 RENDER = """\

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[4]
+from tests.unit.roles.playing import run_plays
+
 CONTENT = b'{"schema": "airgap.speech/inventory/v1"}\n'
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 OTHER = "0" * 64
@@ -43,22 +40,7 @@ def preflight(folder: Path, cases: list[dict[str, Any]]) -> list[str]:
         }
         for number, case in enumerate(cases)
     ]
-    (folder / "plays.yml").write_text(json.dumps(plays))
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local", "plays.yml"]
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    done = subprocess.run(
-        [*argv, "-e", json.dumps({"ansible_python_interpreter": sys.executable})],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=environment,
-    )
+    done = run_plays(folder, plays, {})
     assert done.returncode == 0, done.stdout + done.stderr
     return [Path(f"{said}-{number}").read_text() for number in range(len(cases))]
 

@@ -6,32 +6,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.inventory import load
 from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle, split
 from tests.unit.registry_server import RegistryServer, registry_server  # noqa: F401 - fixture
-
-CHECKOUT = Path(__file__).resolve().parents[4]
-
-
-def play(name: str, values: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
-    """A playbook of the collection, with this machine as the bastion."""
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    (folder / "hosts").write_text("[bastion]\nlocalhost ansible_connection=local\n")
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(folder / "hosts")]
-    argv += ["-e", json.dumps({**values, "ansible_python_interpreter": sys.executable}), f"airgap.speech.{name}"]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+from tests.unit.roles.playing import run_playbook
 
 
 def test_one_medium_then_the_rest_then_the_inventory(
@@ -54,16 +35,16 @@ def test_one_medium_then_the_rest_then_the_inventory(
         "image_mirror_session_file": str(tmp_path / "sessions.json"),
         "airgap_inventory_file": str(inventory),
     }
-    first = play("mirror", values, tmp_path)
+    first = run_playbook(tmp_path, "airgap.speech.mirror", values)
     assert first.returncode != 0
     said = " ".join(first.stdout.split())
     assert f"still to bring: part 2 of {len(made.written)} (bundle.part002.tar)" in said
     assert "put in the next medium and run the same command again" in said
     values["airgap_bundle"] = [str(tmp_path / "one"), str(other)]
-    second = play("mirror", values, tmp_path)
+    second = run_playbook(tmp_path, "airgap.speech.mirror", values)
     assert second.returncode == 0, second.stdout + second.stderr
     values["airgap_bundle"] = str(tmp_path / "gone")
-    third = play("inventory", values, tmp_path)
+    third = run_playbook(tmp_path, "airgap.speech.inventory", values)
     assert third.returncode == 0, third.stdout + third.stderr
     assert "5 items with 11 blobs" in " ".join(third.stdout.split())
     assert load(str(inventory)).missing == []

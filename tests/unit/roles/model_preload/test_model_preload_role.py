@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ import pytest
 
 from tests.unit.plugins.module_utils.oci.samples import noise
 from tests.unit.registry_server import RegistryServer, registry_server  # noqa: F401 - fixture
+from tests.unit.roles.playing import run_plays
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 PLAY = """\
 - hosts: localhost
   gather_facts: false
@@ -58,22 +56,7 @@ def some_values(registry_server: RegistryServer, tmp_path: Path) -> dict[str, An
 
 
 def run(tmp_path: Path, values: dict[str, Any], *options: str, **changes: Any) -> str:
-    (tmp_path / "play.yml").write_text(PLAY)
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local", *options]
-    done = subprocess.run(
-        [*argv, "-e", json.dumps({**values, **changes}), str(tmp_path / "play.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=environment,
-    )
+    done = run_plays(tmp_path, PLAY, {**values, **changes}, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

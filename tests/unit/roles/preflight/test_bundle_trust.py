@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.airgap.speech.plugins.module_utils.bundle import signature
 from ansible_collections.airgap.speech.plugins.module_utils.bundle.lock import LOCK_NAME
 from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle
-from tests.unit.roles.preflight.plays import play
+from tests.unit.roles.playing import run_plays
 
 NAMES = ("first", "second", "stranger")
 
@@ -179,7 +179,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """All cases, played by one ansible-playbook."""
     root = tmp_path_factory.mktemp("site")
     made = Site(root)
-    play(root, [made.play(*item) for item in enumerate(TAKEN + REFUSED)], {})
+    done = run_plays(root, [made.play(*item) for item in enumerate(TAKEN + REFUSED)], {})
+    assert done.returncode == 0, done.stdout + done.stderr
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle
 from tests.unit.registry_server import RegistryServer, registry_server  # noqa: F401 - fixture
-from tests.unit.roles.preflight.plays import play
+from tests.unit.roles.playing import run_plays
 
 KEPT = "{{ {'failures': __preflight_failures, 'bytes': __preflight_mirror.bytes_sent | default(none)} | to_json }}"
 
@@ -56,7 +56,8 @@ def test_a_tag_may_leave_what_an_earlier_bundle_put_there(
         preflight(new, tmp_path / "foreign.json", elsewhere),
         preflight(new, tmp_path / "moved.json", {**elsewhere, "image_mirror_move_tags": True}),
     ]
-    play(tmp_path, plays, site)
+    done = run_plays(tmp_path, plays, site)
+    assert done.returncode == 0, done.stdout + done.stderr
     known, foreign, moved = (
         json.loads((tmp_path / f"{name}.json").read_text()) for name in ("known", "foreign", "moved")
     )

@@ -9,14 +9,13 @@ helm is a script here: what is tested is how its end is met. The whole way runs 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[4]
+from tests.unit.roles.playing import run_plays
+
 PLAY = """\
 - hosts: localhost
   gather_facts: false
@@ -46,7 +45,6 @@ echo 'POD LOGS: speech-services'
 
 
 def play(tmp_path: Path, end: str, *options: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "play.yml").write_text(PLAY)
     helm = tmp_path / "helm"
     helm.write_text(HELM.format(end=end))
     helm.chmod(0o755)
@@ -55,24 +53,9 @@ def play(tmp_path: Path, end: str, *options: str) -> subprocess.CompletedProcess
         "smoke_test_kubeconfig": "/nowhere/config",
         "smoke_test_timeout": 20,
         "result": str(tmp_path / "result.json"),
-        "ansible_python_interpreter": sys.executable,
         "ansible_async_dir": str(tmp_path / "async"),
     }
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local", *options]
-    return subprocess.run(
-        [*argv, "-e", json.dumps(values), str(tmp_path / "play.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=environment,
-    )
+    return run_plays(tmp_path, PLAY, values, *options)
 
 
 @pytest.mark.parametrize("options", [(), ("--check",)], ids=["run", "check mode"])

@@ -6,16 +6,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.unit.plugins.module_utils.bundle.parts_samples import make_bundle, split
 from tests.unit.plugins.module_utils.oci.samples import noise
+from tests.unit.roles.playing import run_plays
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 PLAY = """\
 - hosts: localhost
   gather_facts: false
@@ -35,28 +33,12 @@ PLAY = """\
 
 
 def play(tmp_path: Path, bundle: object, *options: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "play.yml").write_text(PLAY)
     values = {
         "airgap_bundle": bundle,
         "airgap_secrets_dir": str(tmp_path / "home" / "secrets"),
         "result": str(tmp_path / "result.json"),
-        "ansible_python_interpreter": sys.executable,
     }
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    return subprocess.run(
-        [*argv, "-e", json.dumps(values), *options, str(tmp_path / "play.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=environment,
-    )
+    return run_plays(tmp_path, PLAY, values, *options)
 
 
 def test_from_a_whole_bundle_and_from_one_part(tmp_path: Path) -> None:

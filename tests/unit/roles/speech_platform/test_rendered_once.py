@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[4]
+from tests.unit.roles.playing import CHECKOUT, run_plays
+
 PLAY = """\
 - hosts: localhost
   gather_facts: false
@@ -57,24 +56,11 @@ def helm_directory() -> str:
     return subprocess.run(built, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
-def play(tmp_path: Path, text: str, values: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "play.yml").write_text(text)
-    values = {"ansible_python_interpreter": sys.executable, **values}
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "build" / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
-    }
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    argv += ["-e", json.dumps(values), str(tmp_path / "play.yml")]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-
-
 def test_once(tmp_path: Path) -> None:
     helm = tmp_path / "helm"
     helm.write_text(f'#!/bin/sh\necho "$2" >>{tmp_path}/calls\nexec {helm_directory()}/helm "$@"\n')
     helm.chmod(0o755)
-    done = play(tmp_path, PLAY, {"speech_platform_helm_binary": str(helm)})
+    done = run_plays(tmp_path, PLAY, {"speech_platform_helm_binary": str(helm)})
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "calls").read_text().split() == ["one", "two"]
 
@@ -88,16 +74,16 @@ def test_once(tmp_path: Path) -> None:
 )
 def test_what_helm_says_is_told(tmp_path: Path, what: str, cause: str, next_step: str) -> None:
     values = {"speech_platform_helm_binary": f"{helm_directory()}/helm", "speech_platform_kubeconfig": "/nowhere"}
-    done = play(tmp_path, FAULTY, {"what": what, **values})
+    done = run_plays(tmp_path, FAULTY, {"what": what, **values})
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "release one" in said and cause in said and next_step in said, said
 
 
 def test_a_release_without_keys_is_refused(tmp_path: Path) -> None:
-    refused = play(tmp_path, KEYLESS % "values: {}", {})
+    refused = run_plays(tmp_path, KEYLESS % "values: {}", {})
     assert refused.returncode != 0
     said = " ".join(refused.stdout.split())
     assert "release one: its api_keys are empty" in said and "leave api_keys out of the release" in said, said
-    own = play(tmp_path, KEYLESS % "api_keys_secret: ours", {})
+    own = run_plays(tmp_path, KEYLESS % "api_keys_secret: ours", {})
     assert own.returncode == 0, own.stdout
