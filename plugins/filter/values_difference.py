@@ -15,7 +15,7 @@ author:
 description:
   - Says as lines of a diff what the values of a release change of those that are deployed, which Helm itself shows
     only with a plugin.
-  - A text under a name that ends in C(password), C(passphrase), C(credentials), C(secret), C(token) or C(key) is not
+  - A text under a name that ends in C(password), C(passphrase), C(credentials), C(secret), C(token) or C(Key) is not
     shown, only that it is another one.
 positional: deployed
 options:
@@ -50,7 +50,8 @@ from typing import Any, Callable, Optional
 import yaml
 from ansible.errors import AnsibleFilterError
 
-_SECRET = re.compile(r"(?i)(?:password|passwd|passphrase|credentials?|secret|token|key)\Z")
+# A bare `key` is that of a toleration, or of an entry of a Secret.
+_SECRET = re.compile(r"(?i)(?:password|passwd|passphrase|credentials?|secret|token|.key)\Z")
 
 
 def values_difference(values: Mapping[str, Any], deployed: Optional[Mapping[str, Any]] = None) -> list[str]:

@@ -52,7 +52,8 @@ def test_a_secret_is_not_shown_and_that_it_is_another_one_is(tree: Any) -> None:
     assert difference(tree("hunter1"), tree("hunter1")) == []
 
 
-def test_a_switch_is_no_secret() -> None:
+def test_a_switch_or_the_key_of_a_toleration_is_no_secret() -> None:
+    assert "+- key: nvidia.com/gpu" in difference({"tolerations": [{"key": "nvidia.com/gpu"}]}, {})
     assert "+token: true" in difference({"token": True, "pullSecrets": ["a"]}, {})
     assert "+- a" in difference({"token": True, "pullSecrets": ["a"]}, {})
 
