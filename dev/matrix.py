@@ -86,6 +86,8 @@ def environment_of(entry: dict[str, Any], python: str, version: str) -> Path:
     requirements = OUT / f"requirements-{core}.txt"
     pin = f"ansible-core~={core}.0{'rc1' if entry.get('prerelease') else ''}"
     wanted = [pin, "pytest", "cyclonedx-python-lib[json-validation]", (CHECKOUT / "requirements.txt").read_text()]
+    if number(version) < (3, 11):
+        wanted.append("tomli")  # what Python has as tomllib since then
     requirements.write_text("\n".join(wanted))
     argv = [str(CHECKOUT / "dev" / "tool-venv"), f"core-{core}-{version}", str(requirements), python]
     made = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -87,7 +87,7 @@ def _shown(tree: Any, before: Any, secret: bool = False) -> Any:
     if isinstance(tree, (list, tuple)):
         there = before if isinstance(before, (list, tuple)) else []
         return [_shown(part, there[place] if place < len(there) else None, secret) for place, part in enumerate(tree)]
-    if secret and isinstance(tree, str) and tree:
+    if secret and tree not in (None, "", True, False):
         return "(not shown)" if before in (None, tree) else "(not shown, another one)"
     return tree
 

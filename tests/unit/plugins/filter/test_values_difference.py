@@ -52,6 +52,10 @@ def test_a_secret_is_not_shown_and_that_it_is_another_one_is(tree: Any) -> None:
     assert difference(tree("hunter1"), tree("hunter1")) == []
 
 
+def test_a_number_may_be_a_secret() -> None:
+    assert "1234" not in "".join(difference({"password": 1234}, {"password": 4321}))
+
+
 def test_a_switch_or_the_key_of_a_toleration_is_no_secret() -> None:
     assert "+- key: nvidia.com/gpu" in difference({"tolerations": [{"key": "nvidia.com/gpu"}]}, {})
     assert "+token: true" in difference({"token": True, "pullSecrets": ["a"]}, {})

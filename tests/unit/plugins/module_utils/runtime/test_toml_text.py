@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
-import tomllib
 
 from ansible_collections.airgap.speech.plugins.module_utils.runtime import toml_text
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 TEXT = """\
 # a comment = 'no value'
