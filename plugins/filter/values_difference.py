@@ -15,8 +15,8 @@ author:
 description:
   - Says as lines of a diff what the values of a release change of those that are deployed, which Helm itself shows
     only with a plugin.
-  - A text under a name that ends in C(password), C(passphrase), C(credentials), C(secret), C(token) or C(Key) is not
-    shown, only that it is another one.
+  - A text or number under a name that ends in C(password), C(passwd), C(passphrase), C(credentials), C(secret),
+    C(token), or in C(key) with something before it, is not shown, only that it is another one.
 positional: deployed
 options:
   _input:

@@ -16,11 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import openai
 import pytest
+from web import web
 
 KEY = "sk-test-key-of-the-tests-0001"
 AUTH = {"Authorization": f"Bearer {KEY}"}
-# A busy machine is no fault; a connection each, as clients that come and go have.
-web = httpx.Client(timeout=None, limits=httpx.Limits(max_keepalive_connections=0))  # noqa: S113
 TRANSCRIBE = "/v1/audio/transcriptions"
 SPEAK = "/v1/audio/speech"
 

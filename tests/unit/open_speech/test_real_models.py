@@ -21,12 +21,12 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from web import web
 
 pytestmark = pytest.mark.real_models
 
 IMAGE = Path(__file__).resolve().parents[3] / "roles/speech_platform/profiles/open_speech/image"
 KEY = "sk-real-server-key-0001"
-web = httpx.Client(timeout=None)  # noqa: S113 - a busy machine is no fault
 SENTENCE = "The harbour master wrote down every ship that came in before the storm, and closed the book at noon."
 
 

@@ -45,6 +45,6 @@ def run_playbook(
 def run_plays(
     folder: Path, plays: str | Sequence[Mapping[str, Any]], variables: Mapping[str, Any], *options: str
 ) -> subprocess.CompletedProcess[str]:
-    """The same of plays, as YAML or as what it is of."""
+    """The same of plays: their YAML, or the list that it would be."""
     (folder / "plays.yml").write_text(plays if isinstance(plays, str) else json.dumps(plays))
     return run_playbook(folder, str(folder / "plays.yml"), variables, *options)
